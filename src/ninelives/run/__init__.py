@@ -1,0 +1,1 @@
+"""What runs inside a session process: loading, rewriting, deciding, recording and replaying."""

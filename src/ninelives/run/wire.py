@@ -1,0 +1,139 @@
+"""Frames between session process, supervisor and server: a JSON header and an opaque body.
+
+A frame is `u32 length of the rest | u32 length of the header | header (JSON object) | body`, big endian. The
+same frames travel over the session's socket and, any number together in one binary message, over the worker
+link. The header's `t` names the type. See docs/explanation/journal.md for the dialogue.
+
+Session -> supervisor -> server
+    hello   pid (stops at the supervisor)
+    record  i track strand n kind name digest status attempt start end preview    body: value
+    call    i key{strand,n}|null name args digest start preview                   body: optional
+    park    i until|null
+    waiting is_waiting (all strands wait, or not any more)
+    done    i state error|null                                     body: result as JSON
+Server -> supervisor -> session
+    start   session_id entrypoint is_durable env event seed secrets semantics records  (first frame)
+    past    seq track strand n kind name digest status attempt start end          body: value
+    go      (the journal is complete)
+    ack     i seq
+    refuse  i reason (`fenced`, `different`, `limit`)
+    answer  i seq|null value|null error{type,message}|null                        body: optional
+    parked  i          stay  i
+    stop    reason     (graceful: raise `Stopped` in strand 0)
+    done_ok i
+On the link every frame also has `sid` and `ep` (epoch), and these are added:
+Worker -> server
+    hello      worker_id name slots python isolation sessions[{sid,ep}]
+    claim      sid activity_id attempt
+    died       sid ep signal|null exit_code|null reason stderr
+    blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
+Server -> worker
+    welcome    worker_id
+    claimed    sid ep start{…} build_sha256 requirements records
+    not_claimed sid why (`ended`, `held`, `unknown`)
+    kill       sid ep why
+    died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
+"""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+#: A record's body of more bytes travels over HTTP as a blob. bytes
+BLOB_OVER = 256 * 1024
+#: The largest value of a step. bytes
+VALUE_LIMIT = 32 * 1024 * 1024
+#: No frame is larger; a length above it is a broken stream. bytes
+FRAME_LIMIT = VALUE_LIMIT + 4 * 1024 * 1024
+
+_HEAD = struct.Struct(">II")
+
+
+class Frame(NamedTuple):
+    """One message.
+
+    Attributes:
+        head: JSON object; `t` is its type.
+        body: Opaque bytes; neither supervisor nor server ever unpickles them.
+    """
+
+    head: dict[str, Any]
+    body: bytes = b""
+
+    @property
+    def type(self) -> str:
+        """The frame's type."""
+        return str(self.head["t"])
+
+
+class BrokenFrame(ValueError):
+    """The bytes are no frame."""
+
+
+def encode(head: Mapping[str, Any], body: bytes = b"") -> bytes:
+    """Return the bytes of a frame."""
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    return _HEAD.pack(4 + len(text) + len(body), len(text)) + text + body
+
+
+def _parse(header_size: int, rest: bytes | memoryview) -> Frame:
+    if header_size > len(rest):
+        raise BrokenFrame("the header is longer than the frame")
+    head = json.loads(bytes(rest[:header_size]))
+    if not isinstance(head, dict) or "t" not in head:
+        raise BrokenFrame("the header is no object with a type")
+    return Frame(head, bytes(rest[header_size:]))
+
+
+def decode_all(data: bytes) -> Iterator[Frame]:
+    """Yield the frames of one binary message."""
+    view = memoryview(data)
+    at = 0
+    while at < len(view):
+        if len(view) - at < _HEAD.size:
+            raise BrokenFrame("the message ends inside a frame")
+        length, header_size = _HEAD.unpack_from(view, at)
+        end = at + 4 + length
+        if length > FRAME_LIMIT or end > len(view):
+            raise BrokenFrame("the message ends inside a frame")
+        yield _parse(header_size, view[at + _HEAD.size : end])
+        at = end
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    parts = bytearray(size)
+    view = memoryview(parts)
+    got = 0
+    while got < size:
+        count = sock.recv_into(view[got:])
+        if count == 0:
+            raise EOFError("the other side closed the socket")
+        got += count
+    return bytes(parts)
+
+
+def receive(sock: socket.socket) -> Frame:
+    """Read one frame from a blocking socket.
+
+    Raises:
+        EOFError: The other side has closed it.
+    """
+    length, header_size = _HEAD.unpack(_exactly(sock, _HEAD.size))
+    if length > FRAME_LIMIT:
+        raise BrokenFrame(f"a frame of {length} bytes is over the limit")
+    return _parse(header_size, _exactly(sock, length - 4))
+
+
+async def read(reader: asyncio.StreamReader) -> Frame:
+    """Read one frame from a stream.
+
+    Raises:
+        asyncio.IncompleteReadError: The other side has closed it.
+    """
+    length, header_size = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+    if length > FRAME_LIMIT:
+        raise BrokenFrame(f"a frame of {length} bytes is over the limit")
+    return _parse(header_size, await reader.readexactly(length - 4))

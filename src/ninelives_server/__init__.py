@@ -1,0 +1,1 @@
+"""Ninelives, the server: everything that project code does not import."""

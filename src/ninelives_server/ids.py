@@ -1,0 +1,56 @@
+"""Prefixed, time-sortable ids, such as `ses_01k9zq3v5w8xj2m4n6p7r8s9t0`.
+
+The body is a UUIDv7 (RFC 9562, section 5.7) in Crockford's base 32, lower case, 26 characters:
+sorting the text sorts by time.
+"""
+
+import secrets
+import time
+from typing import NewType
+
+OrgId = NewType("OrgId", str)
+UserId = NewType("UserId", str)
+ProjectId = NewType("ProjectId", str)
+BuildId = NewType("BuildId", str)
+DeploymentId = NewType("DeploymentId", str)
+ConnectionId = NewType("ConnectionId", str)
+TriggerId = NewType("TriggerId", str)
+EventId = NewType("EventId", str)
+SessionId = NewType("SessionId", str)
+TokenId = NewType("TokenId", str)
+WorkerId = NewType("WorkerId", str)
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_LENGTH = 26  # characters for 128 bits
+
+
+def _encode(number: int) -> str:
+    digits = []
+    for _ in range(_LENGTH):
+        number, rest = divmod(number, 32)
+        digits.append(ALPHABET[rest])
+    return "".join(reversed(digits))
+
+
+def new(prefix: str) -> str:
+    """Make an id such as `prj_…`; ids made later sort after it (to the millisecond)."""
+    stamp = time.time_ns() // 1_000_000
+    tail = secrets.randbits(74)
+    number = (stamp << 80) | (0x7 << 76) | ((tail >> 62) << 64) | (0b10 << 62) | (tail & (1 << 62) - 1)
+    return f"{prefix}_{_encode(number)}"
+
+
+def derived(prefix: str, digest: bytes) -> str:
+    """Make an id from the first 16 bytes of a digest: the same input gives the same id."""
+    return f"{prefix}_{_encode(int.from_bytes(digest[:16], 'big'))}"
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Say whether `text` has the form of an id with this prefix."""
+    head, _, body = text.partition("_")
+    return head == prefix and len(body) == _LENGTH and all(c in ALPHABET for c in body)
+
+
+def new_slug() -> str:
+    """Make an unguessable name for a webhook address: 160 random bits."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(32))

@@ -1,0 +1,1 @@
+"""Nouns as frozen dataclasses and enums, one file each. No I/O."""

@@ -1,0 +1,135 @@
+"""Sessions and their journals; names that the server's engine and the workers share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId, SessionId
+
+#: Version of the call table, the key and digest rules and the record format.
+SEMANTICS = 1
+
+#: Temporal task queues: workflows run in the server, the activity in workers.
+WORKFLOW_QUEUE = "ninelives-workflows"
+SESSION_QUEUE = "ninelives-sessions"
+WORKFLOW_NAME = "SessionWorkflow"
+ACTIVITY_NAME = "run_session"
+WAKE_SIGNAL = "wake"
+
+
+class SessionState(StrEnum):
+    """`created`: waits for a slot; `waiting`: all its strands wait, parked or not."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPLETED = "completed"
+    ERROR = "error"
+    STOPPED = "stopped"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the session has ended, for good."""
+        return self in {SessionState.COMPLETED, SessionState.ERROR, SessionState.STOPPED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSession:
+    """What is needed to make a session row.
+
+    Attributes:
+        event_meta: `{event_id, event_type}` as user code sees them; both `None` for manual starts.
+        data: `event.data`.
+    """
+
+    id: str
+    org_id: str
+    project_id: str
+    deployment_id: str | None
+    build_id: str
+    entrypoint: str
+    is_durable: bool
+    data: Mapping[str, object] = field(repr=False)
+    event_meta: Mapping[str, str | None] = field(default_factory=dict)
+    event_id: str | None = None
+    trigger_id: str | None = None
+    parent_id: str | None = None
+    record_id: str | None = None
+    memo: Mapping[str, str] = field(default_factory=dict)
+    traceparent: str | None = None
+    created_by: str = "system"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One run of an entry point.
+
+    Attributes:
+        epoch: Of the latest attempt to run it; older ones are fenced off.
+        worker_id: Who holds the epoch; `None` where no process runs.
+        wake_at: When a parked session is due; `None` where only its inbox wakes it.
+        queue_reason: Why it is still `created`, for people.
+    """
+
+    id: SessionId
+    org_id: OrgId
+    project_id: ProjectId
+    deployment_id: DeploymentId | None
+    build_id: BuildId
+    event_id: str | None
+    trigger_id: str | None
+    parent_id: str | None
+    record_id: str | None
+    entrypoint: str
+    is_durable: bool
+    state: SessionState
+    state_since: datetime
+    queue_reason: str
+    memo: Mapping[str, str]
+    traceparent: str | None
+    epoch: int
+    worker_id: str | None
+    wake_at: datetime | None
+    crashes: int
+    stop_requested: Mapping[str, object] | None
+    created_at: datetime
+    created_by: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One record of a journal, as people see it.
+
+    Attributes:
+        preview: Bounded JSON: `{"args": …, "result": …}` or `{"error": …}`; secrets masked.
+    """
+
+    seq: int
+    strand: str
+    n: int
+    kind: str
+    name: str
+    status: str
+    attempt: int
+    epoch: int
+    started_at: datetime
+    ended_at: datetime | None
+    preview: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Print:
+    """Something that user code printed or logged.
+
+    Attributes:
+        text: Exactly as printed.
+        level: `print`, or a level of `logging`.
+    """
+
+    seq: int
+    at: datetime
+    text: str
+    level: str

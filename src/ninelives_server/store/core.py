@@ -1,0 +1,287 @@
+"""Units of work: the one way to read and write the database.
+
+A unit is a plain function of a `Tx`: `await store.write(work)`. It runs to its end without awaiting
+anything else, so no transaction is ever open during I/O to elsewhere. Where it returns, the unit is
+committed; where it raises, nothing of it remains.
+
+On SQLite all writes go through one thread and one connection in arrival order; units that arrive
+together share one commit (one fsync), each in a savepoint of its own. On PostgreSQL each unit is a
+transaction of its own. See docs/decisions/0002-units-of-work-are-functions.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from ninelives_server.clock import Clock, SystemClock
+from ninelives_server.store.notices import Notices
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Tx:
+    """One open transaction, handed to the modules of this package.
+
+    Attributes:
+        connection: SQLAlchemy's; only this package touches it.
+        now: The time of the transaction, in UTC: the database's clock on PostgreSQL, the machine's on SQLite.
+        notices: `(channel, id)` pairs that are told once the unit is committed.
+    """
+
+    connection: sa.Connection
+    now: datetime
+    notices: list[tuple[str, str]] = field(default_factory=list)
+
+    def notify(self, channel: str, thing_id: str) -> None:
+        """Tell subscribers of `channel` after the commit that this thing has changed."""
+        self.notices.append((channel, thing_id))
+
+
+class Store(Protocol):
+    """A database, whichever it is."""
+
+    notices: Notices
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction and commit it; return what it returned."""
+        ...
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work`, which must not write, on a consistent snapshot."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was accepted and close the connections."""
+        ...
+
+
+@dataclass(slots=True)
+class _Unit:
+    work: Callable[[Tx], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+    notices: list[tuple[str, str]] = field(default_factory=list)
+
+    def settle(self) -> None:
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def _settle_all(units: list[_Unit]) -> None:
+    for unit in units:
+        unit.settle()
+
+
+def _pragmas(connection: Any, _record: Any) -> None:
+    # The driver's own transaction start is off: we say BEGIN ourselves (IMMEDIATE for writes).
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "busy_timeout=30000",
+        "temp_store=MEMORY",
+        "cache_size=-32000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def sqlite_engine(path: Path) -> sa.Engine:
+    """Make an engine for a SQLite file, with WAL, a full fsync at each commit and foreign keys."""
+    engine = sa.create_engine(
+        f"sqlite:///{path}",
+        connect_args={"check_same_thread": False},
+        pool_size=8,
+        max_overflow=8,
+    )
+    sa.event.listen(engine, "connect", _pragmas)
+    return engine
+
+
+class SqliteStore:
+    """SQLite: one writer thread with group commit, reads beside it."""
+
+    def __init__(self, path: Path, *, clock: Clock | None = None, largest_group: int = 256) -> None:
+        self._clock = clock or SystemClock()
+        self._engine = sqlite_engine(path)
+        self._largest_group = largest_group
+        self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self.notices = Notices()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction and commit it; return what it returned."""
+        loop = asyncio.get_running_loop()
+        unit = _Unit(work=work, loop=loop, future=loop.create_future())
+        self._queue.put(unit)
+        result: T = await asyncio.shield(unit.future)
+        for channel, thing_id in unit.notices:
+            self.notices.tell(channel, thing_id)
+        return result
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work`, which must not write, on a consistent snapshot."""
+        return await asyncio.to_thread(self._read, work)
+
+    async def close(self) -> None:
+        """Finish what was accepted and close the connections."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._engine.dispose()
+
+    def _read(self, work: Callable[[Tx], T]) -> T:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                return work(Tx(connection, self._clock.now()))
+            finally:
+                connection.rollback()
+
+    def _run(self) -> None:
+        with self._engine.connect() as connection:
+            open_ = True
+            while open_:
+                group, open_ = self._next_group()
+                if group:
+                    self._commit(connection, group)
+                    self._settle(group)
+
+    def _next_group(self) -> tuple[list[_Unit], bool]:
+        """Wait for a unit and take those that have arrived with it."""
+        group: list[_Unit] = []
+        unit = self._queue.get()
+        while unit is not None:
+            group.append(unit)
+            if len(group) >= self._largest_group:
+                return group, True
+            try:
+                unit = self._queue.get_nowait()
+            except queue.Empty:
+                return group, True
+        return group, False
+
+    def _commit(self, connection: sa.Connection, group: list[_Unit]) -> None:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for unit in group:
+                self._try(connection, unit, alone=len(group) == 1)
+            connection.commit()
+        except BaseException as error:  # noqa: BLE001 - each unit's caller is told
+            connection.rollback()
+            for unit in group:
+                unit.error = unit.error or error
+
+    def _try(self, connection: sa.Connection, unit: _Unit, *, alone: bool) -> None:
+        tx = Tx(connection, self._clock.now(), unit.notices)
+        try:
+            if alone:
+                unit.result = unit.work(tx)
+                return
+            with connection.begin_nested():
+                unit.result = unit.work(tx)
+        except BaseException as error:
+            unit.notices.clear()
+            unit.error = error
+            if alone:
+                raise
+
+    @staticmethod
+    def _settle(group: list[_Unit]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Unit]] = {}
+        for unit in group:
+            by_loop.setdefault(unit.loop, []).append(unit)
+        for loop, units in by_loop.items():
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle_all, units)
+
+
+class PostgresStore:
+    """PostgreSQL through asyncpg: a transaction per unit, changes told by LISTEN/NOTIFY."""
+
+    CHANNEL = "ninelives"
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._url = sa.make_url(url).set(drivername="postgresql+asyncpg")
+        self._engine: AsyncEngine = create_async_engine(
+            self._url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+        )
+        self.notices = Notices()
+        self._listener: Any = None
+
+    async def start(self) -> None:
+        """Begin to listen for the notices of other servers (and our own)."""
+        import asyncpg
+
+        self._listener = await asyncpg.connect(
+            self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        )
+        await self._listener.add_listener(self.CHANNEL, self._heard)
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        channel, _, thing_id = payload.partition(" ")
+        self.notices.tell(channel, thing_id)
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction and commit it; return what it returned."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(self._unit, work, tell=True)
+
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Run `work`, which must not write, on a consistent snapshot."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return await connection.run_sync(self._unit, work, tell=False)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._listener is not None:
+            await self._listener.close()
+        await self._engine.dispose()
+
+    def _unit(self, connection: sa.Connection, work: Callable[[Tx], T], *, tell: bool) -> T:
+        now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        tx = Tx(connection, now)
+        result = work(tx)
+        if tell:
+            for channel, thing_id in dict.fromkeys(tx.notices):
+                connection.execute(sa.select(sa.func.pg_notify(self.CHANNEL, f"{channel} {thing_id}")))
+        return result
+
+
+@asynccontextmanager
+async def opened(database_url: str | None, sqlite_path: Path) -> AsyncIterator[Store]:
+    """Open the database of the settings, already migrated; close it at the end."""
+    if database_url is None:
+        sqlite = SqliteStore(sqlite_path)
+        try:
+            yield sqlite
+        finally:
+            await sqlite.close()
+        return
+    postgres = PostgresStore(database_url)
+    try:
+        await postgres.start()
+        yield postgres
+    finally:
+        await postgres.close()
