@@ -1,0 +1,1 @@
+"""Integrations that need code, one folder each; loaded by name, never imported."""

@@ -1,0 +1,1 @@
+"""The side door for tests: what was asked of the org, and faults on demand."""

@@ -1,0 +1,1 @@
+"""A subset of SOQL: tokens, syntax, parser, date literals and the engine that runs a query over rows."""
