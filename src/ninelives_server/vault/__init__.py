@@ -1,0 +1,1 @@
+"""Sealing of secrets and values: envelope keys, key ids, rotation."""
