@@ -1,0 +1,1 @@
+"""Projects, builds, deployments, variables and manifests."""

@@ -1,0 +1,272 @@
+"""The manifest: `ninelives.yaml`, or an unchanged `autokitteh.yaml` (v1 and v2), which it is a superset of.
+
+This module knows what the file says and whether it agrees with itself. Whether the code has what the manifest
+calls is for `checks`, what has to change in a project for `plans`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from ninelives_server.model.triggers import TriggerType
+from ninelives_server.projects import document, schedules
+from ninelives_server.projects.document import Node
+from ninelives_server.projects.problems import Problems, nearest
+
+#: In the order in which they are looked for.
+FILE_NAMES = ("ninelives.yaml", "autokitteh.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestVariable:
+    """A variable of the project or of a connection.
+
+    Attributes:
+        value: Empty for one that is filled in later.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    description: str
+    is_secret: bool
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestConnection:
+    """A connection that the project needs."""
+
+    name: str
+    integration: str
+    variables: tuple[ManifestVariable, ...]
+    lines: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestTrigger:
+    """A trigger; keys that were not given are empty.
+
+    Attributes:
+        connection: Name of a connection of the project, else of the org.
+        lines: Line of each key that was given; that of the trigger itself under `""`.
+    """
+
+    name: str
+    type: TriggerType
+    connection: str
+    event_type: str
+    filter: str
+    call: str
+    schedule: str
+    timezone: str
+    is_durable: bool
+    is_sync: bool
+    lines: Mapping[str, int]
+
+    def line(self, key: str) -> int:
+        """Return the line of a key, or of the trigger where the key is not given."""
+        return self.lines.get(key, self.lines[""])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A manifest that agrees with itself.
+
+    Attributes:
+        file: Its name, for messages.
+        name: Of the project; empty where it has none.
+        display_name: `None` where it says nothing about it.
+        retention: Days by `sessions`, `events` and `logs`, as far as given.
+        warnings: What its author should know; each names its line.
+    """
+
+    file: str
+    version: str
+    name: str
+    display_name: str | None
+    retention: Mapping[str, int]
+    variables: tuple[ManifestVariable, ...]
+    connections: tuple[ManifestConnection, ...]
+    triggers: tuple[ManifestTrigger, ...]
+    warnings: tuple[str, ...]
+
+
+@cache
+def schema() -> Mapping[str, Any]:
+    """Return the published JSON Schema."""
+    text = resources.files(__package__).joinpath("manifest.schema.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def parse(text: str, file_name: str) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        Invalid: All that is wrong, a line each: `ninelives.yaml:14: unknown key 'evnt_type' …`.
+    """
+    problems = Problems()
+    root = document.read(text, file_name, schema(), problems)
+    problems.stop_if_any()
+    parsed = _Parser(file_name, problems).parse(root)
+    problems.stop_if_any()
+    return parsed
+
+
+def to_json(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as a document for people and for the next deploy; without values of secrets."""
+
+    def variables(found: Sequence[ManifestVariable]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": item.name,
+                "value": "" if item.is_secret else item.value,
+                "secret": item.is_secret,
+                "description": item.description,
+            }
+            for item in found
+        ]
+
+    keys = ("connection", "event_type", "filter", "call", "schedule", "timezone", "is_durable", "is_sync")
+    return {
+        "version": manifest.version,
+        "project": {
+            "name": manifest.name,
+            "display_name": manifest.display_name or "",
+            "retention": dict(manifest.retention),
+            "vars": variables(manifest.variables),
+            "connections": [
+                {"name": c.name, "integration": c.integration, "vars": variables(c.variables)}
+                for c in manifest.connections
+            ],
+            "triggers": [
+                {"name": t.name, "type": str(t.type), **{key: getattr(t, key) for key in keys}}
+                for t in manifest.triggers
+            ],
+        },
+    }
+
+
+class _Parser:
+    def __init__(self, file: str, problems: Problems) -> None:
+        self._file = file
+        self._problems = problems
+        self._warnings: list[str] = []
+
+    def parse(self, root: Node) -> Manifest:
+        project = root.get("project") or Node(root.line, {})
+        version = root.text("version")
+        if not version and self._file == "autokitteh.yaml":
+            self._wrong(root.line, "the manifest has no 'version'; write 'version: v1' or 'version: v2'")
+        # Without a version, a manifest of ours: durable is what this server is for.
+        durable = version != "v2"
+        display = project.get("display_name")
+        retention = project.get("retention") or Node(root.line, {})
+        return Manifest(
+            file=self._file,
+            version=version,
+            name=project.text("name"),
+            display_name=None if display is None else project.text("display_name"),
+            retention={
+                name: found.value
+                for name in ("sessions", "events", "logs")
+                if (found := retention.get(name)) is not None and isinstance(found.value, int)
+            },
+            variables=self._variables(project),
+            connections=tuple(self._connection(node) for node in self._unique(project, "connections")),
+            triggers=tuple(self._trigger(node, durable) for node in self._unique(project, "triggers")),
+            warnings=tuple(self._warnings),
+        )
+
+    def _wrong(self, line: int, message: str) -> None:
+        self._problems.add(self._file, line, message)
+
+    def _warn(self, line: int, message: str) -> None:
+        self._warnings.append(f"{self._file}:{line}: {message}")
+
+    def _unique(self, node: Node, key: str) -> list[Node]:
+        """Return the items of a list; a name that comes twice is wrong."""
+        found = node.items(key)
+        first: dict[str, int] = {}
+        for item in found:
+            name, line = item.text("name"), item.line_of("name")
+            if name in first:
+                what = {"vars": "variable", "connections": "connection", "triggers": "trigger"}[key]
+                self._wrong(line, f"there are two {what}s {name!r}; the first is in line {first[name]}")
+            first.setdefault(name, line)
+        return found
+
+    def _variables(self, node: Node) -> tuple[ManifestVariable, ...]:
+        return tuple(
+            ManifestVariable(
+                name=item.text("name"),
+                value=item.text("value"),
+                description=item.text("description"),
+                is_secret=item.flag("secret", default=False),
+                line=item.line_of("name"),
+            )
+            for item in self._unique(node, "vars")
+        )
+
+    def _connection(self, node: Node) -> ManifestConnection:
+        return ManifestConnection(
+            name=node.text("name"),
+            integration=node.text("integration"),
+            variables=self._variables(node),
+            lines={**node.key_lines, "": node.line},
+        )
+
+    def _trigger(self, node: Node, durable: bool) -> ManifestTrigger:
+        kind = self._type(node)
+        if kind is TriggerType.SCHEDULE:
+            self._schedule(node)
+        elif node.text("timezone"):
+            self._wrong(node.line_of("timezone"), "'timezone' is for triggers with a 'schedule' only")
+        if kind is not TriggerType.WEBHOOK and node.flag("is_sync", default=False):
+            self._warn(node.line_of("is_sync"), "'is_sync' is for webhooks only; it is ignored")
+        event_type = node.text("event_type")
+        return ManifestTrigger(
+            name=node.text("name"),
+            type=kind,
+            connection=node.text("connection"),
+            event_type="" if event_type == "*" else event_type,
+            filter=node.text("filter").strip(),
+            call=node.text("call").strip(),
+            schedule=node.text("schedule").strip(),
+            timezone=node.text("timezone") or "UTC",
+            is_durable=node.flag("is_durable", default=durable),
+            is_sync=kind is TriggerType.WEBHOOK and node.flag("is_sync", default=False),
+            lines={**node.key_lines, "": node.line},
+        )
+
+    def _type(self, node: Node) -> TriggerType:
+        """Return what a trigger is, from `type` and from the keys that only one type has."""
+        name = node.text("name")
+        # `webhook:` without a value is written by hand now and then, and can mean one thing only.
+        given = [kind for kind in TriggerType if node.get(kind) is not None]
+        stated = node.text("type")
+        kind = TriggerType(stated) if stated in set(TriggerType) else (given or [TriggerType.WEBHOOK])[0]
+        if len(given) > 1:
+            both = " and ".join(repr(str(key)) for key in given)
+            self._wrong(node.line_of(given[1]), f"trigger {name!r} has {both}; it can have only one of them")
+        elif not given and not stated:
+            self._wrong(
+                node.line,
+                f"trigger {name!r} has no 'type'; give it a 'schedule', a 'connection' or 'type: webhook'",
+            )
+        elif given and stated and stated != given[0]:
+            self._wrong(node.line_of("type"), f"trigger {name!r} is a {stated} but has {str(given[0])!r}")
+        elif kind is not TriggerType.WEBHOOK and not node.text(kind):
+            self._wrong(node.line_of(kind), f"trigger {name!r} is a {kind} and has no {str(kind)!r}")
+        return kind
+
+    def _schedule(self, node: Node) -> None:
+        if node.text("schedule") and (trouble := schedules.trouble(node.text("schedule"))):
+            self._wrong(node.line_of("schedule"), trouble)
+        zone = node.text("timezone")
+        if zone and (trouble := schedules.zone_trouble(zone)):
+            close = nearest(zone, schedules.zones()).partition("; there is")[0]
+            self._wrong(node.line_of("timezone"), trouble + close)

@@ -1,0 +1,112 @@
+"""What has to be installed for a build: `requirements.txt`, and what its imports need besides.
+
+AutoKitteh installs its SDK and the libraries of all its helpers for every project; here a project gets those
+whose helpers it imports. Which exact versions these stand for is left to the resolver.
+"""
+
+import re
+from typing import Protocol
+
+from ninelives_server.errors import Invalid
+from ninelives_server.projects.bundles import Bundle
+from ninelives_server.projects.code import Code
+
+FILE_NAME = "requirements.txt"
+SDK = "autokitteh"
+SDK_VERSION = "0.8.3"
+
+#: Which libraries the modules of the SDK (PyPI autokitteh 0.8.3) import; ranges as in its extra `all`.
+_HELPERS: dict[str, tuple[str, ...]] = {
+    "airtable": ("pyairtable~=3.1",),
+    "anthropic": ("anthropic~=0.75.0",),
+    "asana": ("asana~=5.0",),
+    "atlassian": ("atlassian-python-api~=3.41", "requests-oauthlib"),
+    "auth0": ("auth0-python~=4.7",),
+    "aws": ("boto3~=1.35",),
+    "azurebot": ("requests~=2.32",),
+    "discord": ("discord.py~=2.5",),
+    "github": ("PyGithub~=2.8.1",),
+    "google": (
+        "google-api-python-client~=2.155",
+        "google-auth-httplib2~=0.2",
+        "google-auth-oauthlib~=1.2",
+        "google-generativeai~=0.8",
+        "gspread~=6.2",
+        "pydantic-ai~=1.30",
+    ),
+    "hubspot": ("hubspot-api-client~=11.1",),
+    "kubernetes": ("kubernetes~=31.0",),
+    "linear": ("requests~=2.32", "requests-toolbelt~=1.0"),
+    "microsoft": ("azure-identity~=1.19", "msgraph-sdk~=1.18"),
+    "notion": ("notion_client~=2.0",),
+    "oauth2_session": ("requests~=2.32", "requests-toolbelt~=1.0"),
+    "openai": ("openai~=1.57",),
+    "pipedrive": ("pipedrive-python-lib~=1.2",),
+    "pydantic": ("pydantic-ai~=1.30",),
+    "reddit": ("praw~=7.8",),
+    "salesforce": ("simple-salesforce~=1.12",),
+    "slack": ("slack-sdk~=3.33",),
+    "telegram": ("python-telegram-bot~=22.0",),
+    "twilio": ("twilio~=9.4",),
+    "zoom": ("requests~=2.32", "requests-toolbelt~=1.0"),
+}
+#: The same for our own SDK's helpers.
+_OWN_HELPERS: dict[str, tuple[str, ...]] = {"salesforce": ("simple-salesforce>=1.12.9",)}
+
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+
+
+class Resolver(Protocol):
+    """Finds the exact packages that requirements stand for (`worker.environments`)."""
+
+    async def resolve(self, requirements: str) -> list[str]:
+        """Return pinned requirements, one a line.
+
+        Raises:
+            Invalid: There is no such set; in the resolver's words.
+        """
+        ...
+
+
+def text_of(bundle: Bundle) -> str:
+    """Return the project's `requirements.txt`; empty where it has none.
+
+    Raises:
+        Invalid: It is not UTF-8.
+    """
+    file = bundle.files.get(FILE_NAME)
+    if file is None:
+        return ""
+    try:
+        return file.data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Invalid(f"{FILE_NAME}:1: is not UTF-8 text") from None
+
+
+def added(text: str, code: Code) -> list[str]:
+    """Return the libraries of SDK helpers that the code imports and `requirements.txt` does not name."""
+    named = _named(text)
+    wanted: list[str] = []
+    if any(_is_in(module, SDK) for module in code.imports):
+        wanted.append(f"{SDK}=={SDK_VERSION}")
+    for package, helpers in ((SDK, _HELPERS), ("ninelives", _OWN_HELPERS)):
+        for helper, libraries in helpers.items():
+            if any(_is_in(module, f"{package}.{helper}") for module in code.imports):
+                wanted.extend(libraries)
+    # A project that names the SDK gets the version that it asks for, but the same libraries.
+    return [item for item in dict.fromkeys(wanted) if _named(item).isdisjoint(named)]
+
+
+def full_text(text: str, additions: list[str]) -> str:
+    """Return what is handed to the resolver; lines keep their numbers."""
+    return "\n".join([*text.splitlines(), *additions]) + "\n" if text.strip() or additions else ""
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def _named(text: str) -> set[str]:
+    """Return the normalised names of the packages in requirements (PEP 503, "Normalized Names")."""
+    found = (_NAME.match(line) for line in text.splitlines())
+    return {re.sub(r"[-_.]+", "-", match[1]).lower() for match in found if match}

@@ -1,0 +1,357 @@
+"""Projects: made by hand or by a deploy, with their variables, builds, deployments and triggers.
+
+Connections have a service of their own; what a trigger listens to and when it runs next is known to `events`.
+"""
+
+import asyncio
+import builtins
+from typing import Protocol
+
+from ninelives_server import ids, log
+from ninelives_server.errors import Conflict, Invalid, NinelivesError, NotFound
+from ninelives_server.ids import ProjectId
+from ninelives_server.integrations.registry import Registry
+from ninelives_server.model.actors import Actor, Role
+from ninelives_server.model.connections import ConnectionState
+from ninelives_server.model.projects import (
+    Build,
+    Deployment,
+    DeploymentState,
+    DeployResult,
+    Project,
+    Variable,
+)
+from ninelives_server.model.triggers import Trigger
+from ninelives_server.projects import activation, find, variables
+from ninelives_server.projects.checks import FilterCheck
+from ninelives_server.projects.deploys import Deploys
+from ninelives_server.projects.plans import part_context
+from ninelives_server.projects.requirements import Resolver
+from ninelives_server.settings import RetentionSettings
+from ninelives_server.store import audit, builds, connections, projects, triggers
+from ninelives_server.store.core import Store, Tx
+from ninelives_server.vault.vault import Vault
+
+logger = log.get(__name__)
+
+_DAYS = range(36501)
+
+
+class Grants(Protocol):
+    """Ends grants at their providers (`connections.service`)."""
+
+    async def disconnect(self, actor: Actor, ref: str) -> object:
+        """Revoke what a connection was given, and report how that went."""
+        ...
+
+
+class Projects:
+    """The projects of an org, as far as the actor may see them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        registry: Registry,
+        filters: FilterCheck,
+        resolver: Resolver,
+        grants: Grants,
+        retention: RetentionSettings | None = None,
+    ) -> None:
+        """Use `retention` for new projects; 30 days of everything where it is not given."""
+        self._store = store
+        self._vault = vault
+        self._grants = grants
+        self._days = retention or RetentionSettings(sessions=30, events=30, logs=30)
+        self._deploys = Deploys(
+            store=store,
+            vault=vault,
+            registry=registry,
+            filters=filters,
+            resolver=resolver,
+            retention=self._days,
+        )
+
+    # --- projects ---------------------------------------------------------------------------------
+    async def create(self, actor: Actor, name: str) -> Project:
+        """Make a project by hand: a name, no code.
+
+        Raises:
+            Invalid: The name cannot be used.
+            Conflict: There is a project of this name.
+        """
+        actor.needs(Role.MEMBER)
+        find.check_name(name)
+        return await self._store.write(lambda tx: _create(tx, self._vault, actor, name, self._days))
+
+    async def get(self, actor: Actor, ref: str) -> Project:
+        """Return a project by id or name."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: find.project(tx, actor, ref))
+
+    async def list(self, actor: Actor) -> list[Project]:
+        """Return the org's projects by name."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: projects.of_org(tx, actor.org_id))
+
+    async def delete(self, actor: Actor, ref: str) -> None:
+        """Delete a project with all that belongs to it, and destroy its data key.
+
+        What its connections were granted is revoked first; a provider that cannot be reached does not keep
+        the project alive.
+        """
+        actor.needs(Role.MEMBER)
+        project = await self.get(actor, ref)
+        await self._revoke_all(actor, project.id)
+        await self._store.write(lambda tx: _delete(tx, self._vault, actor, project.id))
+        logger.info("project.deleted", project_id=project.id)
+
+    async def set_retention(
+        self,
+        actor: Actor,
+        ref: str,
+        *,
+        sessions: int | None = None,
+        events: int | None = None,
+        logs: int | None = None,
+    ) -> Project:
+        """Say for how many days finished sessions, events and logs are kept; `None` leaves it as it is."""
+        actor.needs(Role.MEMBER)
+        days = {"sessions": sessions, "events": events, "logs": logs}
+        for name, count in days.items():
+            if count is not None and count not in _DAYS:
+                raise Invalid(
+                    f"{name} are kept for 0 to 36500 days, not {count}", fields={name: "0 to 36500"}
+                )
+
+        def save(tx: Tx) -> Project:
+            project = find.project(tx, actor, ref, lock=True)
+            projects.set_retention(tx, project.id, **days)
+            given = {name: count for name, count in days.items() if count is not None}
+            audit.record(tx, actor, "project.retention_set", project.id, project_id=project.id, details=given)
+            return find.project(tx, actor, project.id)
+
+        return await self._store.write(save)
+
+    async def deploy(
+        self, actor: Actor, *, bundle: bytes, project: str | None = None, dry_run: bool = False
+    ) -> DeployResult:
+        """Build a directory, apply its manifest and activate it: all of it, or nothing.
+
+        Args:
+            actor: Who deploys.
+            bundle: The directory as a gzipped tar.
+            project: Name of the project; by default the manifest's.
+            dry_run: Say what would change and change nothing.
+
+        Raises:
+            Invalid: Something in the directory is wrong; each line names file, line and key.
+            TooLarge: The directory is too large.
+        """
+        actor.needs(Role.MEMBER)
+        return await self._deploys.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
+
+    # --- variables --------------------------------------------------------------------------------
+    async def variables(self, actor: Actor, ref: str) -> builtins.list[Variable]:
+        """Return a project's variables; secrets come without their values."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(
+            lambda tx: variables.for_people(tx, self._vault, find.project(tx, actor, ref).id)
+        )
+
+    async def set_variable(
+        self,
+        actor: Actor,
+        ref: str,
+        name: str,
+        value: str,
+        *,
+        is_secret: bool = False,
+        description: str = "",
+    ) -> None:
+        """Set a variable; an empty description keeps the one that is there."""
+        actor.needs(Role.MEMBER)
+        variables.checked(name, value)
+
+        def save(tx: Tx) -> None:
+            project = find.project(tx, actor, ref, lock=True)
+            there = {stored.name: stored for stored in projects.variables_of(tx, project.id)}.get(name)
+            variables.put(
+                tx,
+                self._vault,
+                project.id,
+                name=name,
+                value=value,
+                is_secret=is_secret,
+                description=description or (there.description if there else ""),
+                created_by=actor.id,
+            )
+            details = {"is_secret": is_secret}
+            target = f"{project.id}/{name}"
+            audit.record(tx, actor, "variable.set", target, project_id=project.id, details=details)
+
+        await self._store.write(save)
+
+    async def delete_variable(self, actor: Actor, ref: str, name: str) -> None:
+        """Delete a variable.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        actor.needs(Role.MEMBER)
+
+        def drop(tx: Tx) -> None:
+            project = find.project(tx, actor, ref)
+            if not projects.delete_variable(tx, project.id, name):
+                raise NotFound(f"project {project.name!r} has no variable {name[:200]!r}")
+            audit.record(tx, actor, "variable.deleted", f"{project.id}/{name}", project_id=project.id)
+
+        await self._store.write(drop)
+
+    def environment(self, tx: Tx, project_id: str) -> dict[str, str]:
+        """Return a project's variables, opened, for a session that is made in this unit."""
+        return dict(variables.environment(tx, self._vault, project_id))
+
+    # --- builds and deployments -------------------------------------------------------------------
+    async def builds(self, actor: Actor, ref: str) -> builtins.list[Build]:
+        """Return a project's builds, newest first."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: builds.of_project(tx, find.project(tx, actor, ref).id))
+
+    async def build(self, actor: Actor, build_id: str) -> Build:
+        """Return a build."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: find.build(tx, actor, build_id))
+
+    async def bundle_of(self, build_id: str) -> bytes:
+        """Return the files of a build as a gzipped tar, for a worker that runs a session of it.
+
+        Who may have it is decided by the caller.
+
+        Raises:
+            NotFound: There is no such build, or it is gone.
+        """
+
+        def look(tx: Tx) -> bytes:
+            build = builds.by_id(tx, build_id)
+            parts = [] if build is None else builds.bundle(tx, build.project_id, build.sha256)
+            if build is None or not parts:
+                raise NotFound(f"there is no build {build_id!r}")
+            return b"".join(
+                self._vault.open(tx, build.project_id, part_context(build.sha256, number), part)
+                for number, part in enumerate(parts)
+            )
+
+        return await self._store.read(look)
+
+    async def deployments(self, actor: Actor, ref: str) -> builtins.list[Deployment]:
+        """Return a project's deployments, newest first."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: builds.deployments_of(tx, find.project(tx, actor, ref).id))
+
+    async def activate(self, actor: Actor, deployment_id: str) -> Deployment:
+        """Give new sessions to this deployment; the one before drains.
+
+        Triggers and variables stay as they are; a trigger that calls what this build does not have says so.
+        """
+        actor.needs(Role.MEMBER)
+
+        def change(tx: Tx) -> Deployment:
+            deployment = find.deployment(tx, actor, deployment_id, lock=True)
+            if deployment.state is not DeploymentState.ACTIVE:
+                activation.again(tx, deployment)
+                details = {"build_id": deployment.build_id}
+                project_id = deployment.project_id
+                audit.record(
+                    tx, actor, "deployment.activated", deployment.id, project_id=project_id, details=details
+                )
+            return find.deployment(tx, actor, deployment_id)
+
+        return await self._store.write(change)
+
+    async def deactivate(self, actor: Actor, deployment_id: str) -> Deployment:
+        """Give no new sessions to this deployment; those that it has go on."""
+        actor.needs(Role.MEMBER)
+
+        def change(tx: Tx) -> Deployment:
+            deployment = find.deployment(tx, actor, deployment_id, lock=True)
+            if deployment.state in {DeploymentState.ACTIVE, DeploymentState.TESTING}:
+                activation.retire(tx, deployment)
+                project_id = deployment.project_id
+                audit.record(tx, actor, "deployment.deactivated", deployment.id, project_id=project_id)
+            return find.deployment(tx, actor, deployment_id)
+
+        return await self._store.write(change)
+
+    async def delete_deployment(self, actor: Actor, deployment_id: str) -> None:
+        """Delete a deployment that is out of service; its sessions stay.
+
+        Raises:
+            Conflict: It is in service, or has sessions that have not ended.
+        """
+        actor.needs(Role.MEMBER)
+
+        def drop(tx: Tx) -> None:
+            deployment = find.deployment(tx, actor, deployment_id, lock=True)
+            if deployment.state is not DeploymentState.INACTIVE:
+                raise Conflict(
+                    f"deployment {deployment.id} is {deployment.state}; deactivate it, let its sessions end",
+                    code="deployment_in_service",
+                )
+            builds.delete_deployment(tx, deployment.id)
+            audit.record(tx, actor, "deployment.deleted", deployment.id, project_id=deployment.project_id)
+
+        await self._store.write(drop)
+
+    # --- triggers ---------------------------------------------------------------------------------
+    async def triggers(self, actor: Actor, ref: str) -> builtins.list[Trigger]:
+        """Return a project's triggers by name."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: triggers.of_project(tx, find.project(tx, actor, ref).id))
+
+    async def trigger(self, actor: Actor, ref: str) -> Trigger:
+        """Return a trigger by id or `PROJECT/NAME`."""
+        actor.needs(Role.VIEWER)
+        return await self._store.read(lambda tx: find.trigger(tx, actor, ref))
+
+    async def _revoke_all(self, actor: Actor, project_id: ProjectId) -> None:
+        granted = await self._store.read(
+            lambda tx: [
+                connection.id
+                for connection in connections.of_project(tx, project_id)
+                if connection.account is not None and connection.state is not ConnectionState.DISCONNECTED
+            ]
+        )
+        ends = await asyncio.gather(
+            *(self._grants.disconnect(actor, connection_id) for connection_id in granted),
+            return_exceptions=True,
+        )
+        for connection_id, end in zip(granted, ends, strict=True):
+            if isinstance(end, NinelivesError):
+                logger.warning("connection.not_revoked", connection_id=connection_id, reason=str(end))
+            elif isinstance(end, BaseException):
+                raise end
+
+
+def _create(tx: Tx, vault: Vault, actor: Actor, name: str, days: RetentionSettings) -> Project:
+    projects.lock_org(tx, actor.org_id)
+    if projects.by_name(tx, actor.org_id, name) is not None:
+        raise Conflict(
+            f"there is a project {name!r} already; choose another name",
+            code="name_taken",
+            fields={"name": "is taken"},
+        )
+    project = find.made_now(tx, actor, ProjectId(ids.new("prj")), name, days)
+    projects.insert(tx, project)
+    vault.create_key(tx, project.id)
+    audit.record(tx, actor, "project.created", project.id, project_id=project.id, details={"name": name})
+    return project
+
+
+def _delete(tx: Tx, vault: Vault, actor: Actor, project_id: ProjectId) -> None:
+    project = find.project(tx, actor, project_id, lock=True)
+    details = {"name": project.name}
+    audit.record(tx, actor, "project.deleted", project.id, project_id=project.id, details=details)
+    vault.destroy_key(tx, project.id)
+    projects.delete(tx, project.id)
