@@ -1,0 +1,1 @@
+"""Connections: their life, credentials, authorisation, refresh and health."""

@@ -1,0 +1,1 @@
+"""Salesforce: the owner's own app, identity, health; events over the Pub/Sub API."""
