@@ -1,0 +1,1 @@
+"""Ingest (the only door in), dispatch, filters, webhooks and event sources."""

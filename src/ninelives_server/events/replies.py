@@ -1,0 +1,182 @@
+"""What a webhook answers whose trigger waits for its session: the session's outcomes as an HTTP response.
+
+Kinds of outcome are those of AutoKitteh: `{status_code, headers, body | json, more}`; anything else is JSON.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ninelives_server.model.events import Event
+from ninelives_server.store import events, outcomes, sessions
+from ninelives_server.store.core import Store, Tx
+from ninelives_server.store.outcomes import Outcome
+from ninelives_server.vault.vault import Vault
+
+#: How long a caller is kept waiting. seconds
+PATIENCE = 30.0
+#: Ends of sessions are looked for this often while nothing is announced. seconds
+_LOOK_EVERY = 0.5
+
+_KNOWN = frozenset({"status_code", "headers", "body", "body_base64", "json", "more"})
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: Never taken from project code: they act on the whole site, or belong to the connection (RFC 9110, 7.6.1).
+_DROPPED = frozenset(
+    {
+        "set-cookie",
+        "clear-site-data",
+        "service-worker-allowed",
+        "content-security-policy",
+        "x-content-type-options",
+        "connection",
+        "content-length",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An HTTP response that project code has made, or why there is none.
+
+    Attributes:
+        headers: Already without those that project code may not set.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    event: Event
+    values: Sequence[Any]
+    is_over: bool
+
+
+class Replies:
+    """Waits for what sessions answer to events."""
+
+    def __init__(self, *, store: Store, vault: Vault) -> None:
+        self._store = store
+        self._vault = vault
+
+    async def wait(self, event_id: str, *, seconds: float = PATIENCE) -> Reply:
+        """Wait for the answer to an event.
+
+        Returns:
+            502 where no session was started, or all have ended without one; 504 where the time is over.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        with self._store.notices.subscribed("event", event_id) as notice:
+            while True:
+                notice.take()
+                view = await self._store.read(lambda tx: self._look(tx, event_id))
+                left = deadline - asyncio.get_running_loop().time()
+                is_last = view.is_over or left <= 0
+                if view.values and (is_last or not _wants_more(view.values[-1])):
+                    return _reply(view.values)
+                if view.is_over:
+                    return _problem(502, _why(view.event))
+                if is_last:
+                    return _problem(504, f"no answer within {seconds:g} s")
+                await _told(notice, min(left, _LOOK_EVERY))
+
+    def _look(self, tx: Tx, event_id: str) -> _View:
+        event = events.by_id(tx, event_id)
+        assert event is not None
+        # First whether it is over: an answer that comes between the two reads must not be missed.
+        is_over = _is_over(tx, event)
+        values = [self._open(tx, event, outcome) for outcome in outcomes.of_event(tx, event_id)]
+        return _View(event=event, values=values, is_over=is_over)
+
+    def _open(self, tx: Tx, event: Event, outcome: Outcome) -> Any:
+        context = outcomes.context(outcome.id)
+        return json.loads(self._vault.open(tx, event.project_id, context, outcome.sealed_value))
+
+
+def _is_over(tx: Tx, event: Event) -> bool:
+    """Say whether no session that the event has started can answer any more."""
+    if event.dispatched_at is None:
+        return False
+    started = [item["session_id"] for item in event.dispatch if "session_id" in item]
+    found = [sessions.by_id(tx, session_id) for session_id in started]
+    return all(session is None or session.state.is_terminal for session in found)
+
+
+async def _told(notice: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(notice.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _why(event: Event) -> str:
+    if any("session_id" in item for item in event.dispatch):
+        return "the session ended without an answer"
+    return "no session was started for this request"
+
+
+def _problem(status: int, text: str) -> Reply:
+    return Reply(status=status, headers={"Content-Type": "text/plain; charset=utf-8"}, body=text.encode())
+
+
+def _wants_more(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value.get("more")) and _is_answer(value)
+
+
+def _is_answer(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and set(value) <= _KNOWN
+
+
+def _reply(values: Sequence[Any]) -> Reply:
+    """Make the response: status and headers of the first answer, the bodies of all."""
+    parts = [value if _is_answer(value) else {"json": value} for value in values]
+    first = parts[0]
+    try:
+        status = int(first.get("status_code") or 200)
+        bodies = [_body(part) for part in parts]
+    except (TypeError, ValueError, binascii.Error) as error:
+        return _problem(502, f"the session's answer cannot be sent: {error}")
+    if not 200 <= status <= 599:
+        return _problem(502, f"the session answered with the status {status}, which is none")
+    headers = {"Content-Type": bodies[0][1], "Cache-Control": "no-cache", **_headers(first.get("headers"))}
+    return Reply(status=status, headers=headers, body=b"".join(body for body, _ in bodies))
+
+
+def _body(part: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return the bytes of an answer, and their media type where the session names none."""
+    if part.get("body_base64") is not None:
+        return base64.b64decode(part["body_base64"], validate=True), "application/octet-stream"
+    if part.get("json") is not None:
+        return json.dumps(part["json"]).encode(), "application/json"
+    body = part.get("body")
+    if body is None:
+        return (b"null", "application/json") if set(part) == {"json"} else (b"", "text/plain; charset=utf-8")
+    if isinstance(body, str):
+        return body.encode(errors="replace"), "text/plain; charset=utf-8"
+    return json.dumps(body).encode(), "application/json"
+
+
+def _headers(given: Any) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        return {}
+    pairs = ((str(name).title(), str(value)) for name, value in given.items())
+    return {
+        name: value
+        for name, value in pairs
+        if name.lower() not in _DROPPED and _TOKEN.fullmatch(name) and value.isprintable() and value.isascii()
+    }

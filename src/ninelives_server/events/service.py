@@ -1,0 +1,282 @@
+"""What people may do with events: look at them, dispatch them again, start a session by hand.
+
+Also tells how a trigger fares. What happens to an event is decided in `events.ingest` and `events.dispatch`.
+"""
+
+import base64
+import binascii
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ninelives_server import ids
+from ninelives_server.errors import Conflict, Invalid, NotFound
+from ninelives_server.events.dispatch import DEPLOYMENT, ENTRYPOINT, IS_DURABLE, Dispatcher
+from ninelives_server.events.ingest import Ingest, data_context
+from ninelives_server.events.status import TriggerStatus, listening_of
+from ninelives_server.ids import EventId
+from ninelives_server.integrations.registry import Registry
+from ninelives_server.model.actors import Actor, Role
+from ninelives_server.model.events import Event, NewEvent
+from ninelives_server.model.projects import Project
+from ninelives_server.model.sessions import Session
+from ninelives_server.model.triggers import Trigger
+from ninelives_server.store import audit, events, projects, sessions
+from ninelives_server.store.core import Store, Tx
+from ninelives_server.store.events import Target, Wanted
+from ninelives_server.vault.vault import Vault
+
+#: Event type of sessions that somebody starts by hand, as lists of events show it.
+MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage:
+    """Some events, newest first; `next_cursor` is where the next page begins."""
+
+    items: Sequence[Event]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventDetail:
+    """An event with its data."""
+
+    event: Event
+    data: Mapping[str, Any] = field(repr=False)
+
+
+class Events:
+    """Events, as their project's members see them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        ingest: Ingest,
+        dispatcher: Dispatcher,
+        registry: Registry,
+        base_url: str,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._ingest = ingest
+        self._dispatcher = dispatcher
+        self._registry = registry
+        self._base_url = base_url
+
+    async def list(
+        self,
+        actor: Actor,
+        project_ref: str,
+        *,
+        event_type: str | None = None,
+        trigger_id: str | None = None,
+        connection_id: str | None = None,
+        record_id: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> EventPage:
+        """Return a project's events, newest first.
+
+        Raises:
+            NotFound: There is no such project in the actor's org.
+            Invalid: The cursor is none of this list.
+        """
+        wanted = Wanted(
+            event_type=event_type,
+            trigger_id=trigger_id,
+            connection_id=connection_id,
+            record_id=record_id,
+            since=since,
+            until=until,
+        )
+        before = None if cursor is None else _place_of(cursor)
+
+        def read(tx: Tx) -> Sequence[Event]:
+            project = _project(tx, actor, project_ref)
+            return events.of_project(tx, project.id, wanted=wanted, before=before, limit=limit + 1)
+
+        found = await self._store.read(read)
+        items = found[:limit]
+        return EventPage(items=items, next_cursor=_cursor(items[-1].id) if len(found) > limit else None)
+
+    async def get(self, actor: Actor, event_id: str) -> EventDetail:
+        """Return an event with its data.
+
+        Raises:
+            NotFound: There is none with this id in the actor's org.
+        """
+
+        def read(tx: Tx) -> EventDetail:
+            event = _event(tx, actor, event_id)
+            return EventDetail(event=event, data=self._data(tx, event))
+
+        return await self._store.read(read)
+
+    async def redispatch(self, actor: Actor, event_id: str, deployment_id: str | None = None) -> Event:
+        """Dispatch a copy of a stored event, to the active deployment or to the one that is named.
+
+        Returns:
+            The copy, dispatched: what became of it is in `dispatch`.
+
+        Raises:
+            NotFound: There is no such event, or no such deployment of its project.
+            Conflict: The project has no active deployment.
+        """
+        actor.needs(Role.MEMBER)
+
+        def write(tx: Tx) -> Event:
+            event = _event(tx, actor, event_id)
+            target = _target(tx, event.project_id, deployment_id)
+            memo = {**event.memo, "redispatch_of": event.id}
+            if deployment_id is not None:
+                memo[DEPLOYMENT] = target.deployment_id
+            copy = NewEvent(
+                project_id=event.project_id,
+                connection_id=event.connection_id,
+                trigger_id=event.trigger_id,
+                source_key=f"redispatch:{ids.new_slug()}",
+                event_type=event.event_type,
+                data=self._data(tx, event),
+                memo=memo,
+                record_id=event.record_id,
+                traceparent=event.traceparent,
+                created_by=actor.id,
+            )
+            copy_id = self._now(tx, copy)
+            audit.record(
+                tx,
+                actor,
+                "event.redispatched",
+                event.id,
+                project_id=event.project_id,
+                details={"as": copy_id},
+            )
+            return _event(tx, actor, copy_id)
+
+        return await self._store.write(write)
+
+    async def start_session(
+        self,
+        actor: Actor,
+        project_ref: str,
+        entrypoint: str,
+        data: Mapping[str, object],
+        *,
+        is_durable: bool = False,
+    ) -> Session:
+        """Start a session of the active deployment without an event from outside.
+
+        Raises:
+            NotFound: There is no such project in the actor's org.
+            Conflict: It has no active deployment.
+            Invalid: The deployed build has no such entry point, or the data is no JSON.
+        """
+        actor.needs(Role.MEMBER)
+
+        def write(tx: Tx) -> Session:
+            project = _project(tx, actor, project_ref)
+            _check_entrypoint(_target(tx, project.id, None), entrypoint)
+            event_id = self._now(
+                tx,
+                NewEvent(
+                    project_id=project.id,
+                    source_key=f"manual:{ids.new_slug()}",
+                    event_type=MANUAL,
+                    data=data,
+                    memo={ENTRYPOINT: entrypoint, IS_DURABLE: "true" if is_durable else "false"},
+                    created_by=actor.id,
+                ),
+            )
+            session_id = _event(tx, actor, event_id).dispatch[0]["session_id"]
+            details = {"session_id": session_id, "entrypoint": entrypoint}
+            audit.record(tx, actor, "session.started", session_id, project_id=project.id, details=details)
+            session = sessions.by_id(tx, session_id)
+            assert session is not None
+            return session
+
+        return await self._store.write(write)
+
+    async def trigger_status(self, actor: Actor, trigger: Trigger) -> TriggerStatus:
+        """Return how a trigger fares: its address, what is wrong, how its stream does."""
+
+        def read(tx: Tx) -> TriggerStatus:
+            if projects.by_id(tx, actor.org_id, trigger.project_id) is None:
+                raise NotFound(f"there is no trigger {trigger.id!r}")
+            listening = listening_of(tx, self._registry, trigger)
+            is_bad = listening is not None and listening.state in {"refused", "failing"}
+            return TriggerStatus(
+                webhook_url=None if trigger.slug is None else f"{self._base_url}/webhooks/{trigger.slug}",
+                next_at=None,
+                last_error=trigger.last_error or (listening.reason if listening and is_bad else ""),
+                listening=listening,
+            )
+
+        return await self._store.read(read)
+
+    def _data(self, tx: Tx, event: Event) -> dict[str, Any]:
+        sealed = events.sealed_data(tx, event.id)
+        assert sealed is not None
+        data: dict[str, Any] = json.loads(
+            self._vault.open(tx, event.project_id, data_context(event.id), sealed)
+        )
+        return data
+
+    def _now(self, tx: Tx, new: NewEvent) -> EventId:
+        """Record and dispatch in one unit: whoever asked sees at once what came of it."""
+        [(event_id, _)] = self._ingest.record_in(tx, [new])
+        self._dispatcher.dispatch_in(tx, event_id)
+        return event_id
+
+
+def _project(tx: Tx, actor: Actor, ref: str) -> Project:
+    project = projects.by_id(tx, actor.org_id, ref) or projects.by_name(tx, actor.org_id, ref)
+    if project is None:
+        raise NotFound(f"there is no project {ref!r}")
+    return project
+
+
+def _event(tx: Tx, actor: Actor, event_id: str) -> Event:
+    event = events.by_id(tx, event_id)
+    if event is None or event.org_id != actor.org_id:
+        raise NotFound(f"there is no event {event_id!r}")
+    return event
+
+
+def _target(tx: Tx, project_id: str, deployment_id: str | None) -> Target:
+    target = events.target(tx, project_id, deployment_id)
+    if target is not None:
+        return target
+    if deployment_id is not None:
+        raise NotFound(f"the project has no deployment {deployment_id!r}")
+    raise Conflict("the project has no active deployment; run `ninelives deploy`, or activate one")
+
+
+def _check_entrypoint(target: Target, entrypoint: str) -> None:
+    if entrypoint in target.entrypoints:
+        return
+    near = difflib.get_close_matches(entrypoint, target.entrypoints, n=3, cutoff=0.4)
+    known = ", ".join(near or sorted(target.entrypoints)[:5]) or "none"
+    message = f"{entrypoint!r} is not in the deployed build, as FILE.py:FUNC; it has {known}"
+    raise Invalid(message, fields={"entrypoint": message})
+
+
+def _cursor(event_id: str) -> str:
+    return base64.urlsafe_b64encode(event_id.encode()).decode().rstrip("=")
+
+
+def _place_of(cursor: str) -> str:
+    try:
+        event_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+    except (ValueError, binascii.Error):
+        event_id = ""
+    if not ids.is_id(event_id, "evt"):
+        raise Invalid(f"the cursor {cursor[:40]!r} is not one of this list; leave it out")
+    return event_id

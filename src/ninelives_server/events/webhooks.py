@@ -1,0 +1,213 @@
+"""Webhooks: any HTTP request to an unguessable address becomes an event.
+
+The shape of `event.data` is what existing AutoKitteh projects read. The HTTP route is in `api.webhooks`.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ninelives_server import ids
+from ninelives_server.errors import Invalid, NotFound, TooLarge
+from ninelives_server.events.ingest import Ingest, encode
+from ninelives_server.ids import EventId
+from ninelives_server.model.events import NewEvent
+from ninelives_server.store import triggers
+from ninelives_server.store.core import Store, Tx
+from ninelives_server.store.triggers import Hook
+
+#: The largest body that is accepted. bytes
+BODY_LIMIT = 512 * 1024
+
+#: Headers by which senders name a delivery, the same each time they try it: ours by draft-ietf-httpapi-
+#: idempotency-key-header, then GitHub, Shopify, Standard Webhooks, Svix.
+_DELIVERY = ("idempotency-key", "x-github-delivery", "x-shopify-webhook-id", "webhook-id", "svix-id")
+
+#: `version-trace-parent-flags` (W3C Trace Context, section 3.2).
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRequest:
+    """What came in, as the HTTP server read it.
+
+    Attributes:
+        path_suffix: What follows the slug, without the leading slash.
+        raw_url: As it was asked for, with the query.
+        query: In order; names may repeat. So for headers.
+    """
+
+    slug: str
+    path_suffix: str
+    method: str
+    raw_url: str
+    path: str
+    query: Sequence[tuple[str, str]]
+    headers: Sequence[tuple[str, str]] = field(repr=False)
+    body: bytes = field(repr=False)
+    remote_addr: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """A request that was stored.
+
+    Attributes:
+        is_sync: Its sender waits for what the session answers; see `replies`.
+    """
+
+    event_id: EventId
+    is_sync: bool
+
+
+class Webhooks:
+    """Turns requests into events."""
+
+    def __init__(self, *, store: Store, ingest: Ingest) -> None:
+        self._store = store
+        self._ingest = ingest
+
+    async def receive(self, request: WebhookRequest) -> EventId:
+        """Store a request as an event, durably, and return the event's id; see `accept`."""
+        return (await self.accept(request)).event_id
+
+    async def accept(self, request: WebhookRequest) -> Receipt:
+        """Store a request as an event, durably.
+
+        A request that carries a delivery's name which was stored before gives the id of that event.
+
+        Raises:
+            NotFound: No trigger has this address, or its project has no active deployment.
+            TooLarge: The body is over the limit.
+        """
+        if len(request.body) > BODY_LIMIT:
+            raise TooLarge(f"a webhook's body may have at most {BODY_LIMIT // 1024} KiB")
+        data = data_of(request)
+        try:
+            encoded = encode(data)
+        except Invalid:
+            # JSON that Python reads and cannot write as UTF-8, such as half a surrogate pair: the bytes stay.
+            data["body"]["json"] = None
+            encoded = encode(data)
+        recorded, is_sync = await self._store.write(lambda tx: self._record(tx, request, data, encoded))
+        self._ingest.announce(recorded)
+        return Receipt(event_id=recorded[0][0], is_sync=is_sync)
+
+    def _record(
+        self, tx: Tx, request: WebhookRequest, data: Mapping[str, Any], encoded: bytes
+    ) -> tuple[list[tuple[EventId, bool]], bool]:
+        hook = triggers.hook(tx, request.slug)
+        if hook is None:
+            raise NotFound("there is no webhook at this address, or its project is not deployed")
+        event = _event(request, hook, data)
+        orgs = {hook.project_id: hook.org_id}
+        return self._ingest.record_in(tx, [event], encoded=[encoded], orgs=orgs), hook.is_sync
+
+
+def _event(request: WebhookRequest, hook: Hook, data: Mapping[str, Any]) -> NewEvent:
+    headers = {name.lower(): value for name, value in request.headers}
+    return NewEvent(
+        project_id=hook.project_id,
+        trigger_id=hook.trigger_id,
+        source_key=_source_key(hook.trigger_id, headers),
+        event_type=request.method.lower(),
+        data=data,
+        memo={"method": request.method, "remote_addr": request.remote_addr, "path": request.path_suffix},
+        traceparent=_traceparent(headers.get("traceparent", "")),
+    )
+
+
+def _source_key(trigger_id: str, headers: Mapping[str, str]) -> str:
+    for name in _DELIVERY:
+        if value := headers.get(name):
+            digest = hashlib.sha256(f"{name}:{value}".encode()).hexdigest()
+            return f"webhook:{trigger_id}:{digest}"
+    return f"webhook:{trigger_id}:{ids.new_slug()}"
+
+
+def _traceparent(value: str) -> str | None:
+    return value if _TRACEPARENT.fullmatch(value) and not value.startswith("ff") else None
+
+
+def data_of(request: WebhookRequest) -> dict[str, Any]:
+    """Return what `event.data` holds for a request."""
+    return {
+        "method": request.method,
+        "raw_url": request.raw_url,
+        "url": {
+            "path": request.path,
+            "query": _joined(request.query),
+            "path_suffix": request.path_suffix,
+        },
+        "headers": _joined((canonical(name), value) for name, value in _foreign(request.headers)),
+        "trailers": {},
+        "body": _body(request.body, _content_type(request.headers)),
+    }
+
+
+def _content_type(headers: Iterable[tuple[str, str]]) -> str:
+    return next((value for name, value in headers if name.lower() == "content-type"), "")
+
+
+def canonical(name: str) -> str:
+    """Return a header's name as Go's net/http writes it: `x-hub-signature` becomes `X-Hub-Signature`."""
+    if not _TOKEN.fullmatch(name):
+        return name
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
+
+
+def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    values: dict[str, list[str]] = {}
+    for name, value in pairs:
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(found) for name, found in values.items()}
+
+
+def _foreign(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    """Leave out our own cookies: project code must never see a login."""
+    for name, value in headers:
+        if name.lower() != "cookie":
+            yield name, value
+            continue
+        kept = [cookie for cookie in map(str.strip, value.split(";")) if cookie and not _is_ours(cookie)]
+        if kept:
+            yield name, "; ".join(kept)
+
+
+def _is_ours(cookie: str) -> bool:
+    name = cookie.partition("=")[0].strip().lower()
+    return name.removeprefix("__host-").removeprefix("__secure-").startswith("ninelives")
+
+
+def _body(body: bytes, content_type: str) -> dict[str, Any]:
+    """Return the body in all forms that it has: bytes in base64; text, form and JSON where it is such."""
+    try:
+        text: str | None = body.decode()
+    except UnicodeDecodeError:
+        text = None
+    media_type = content_type.partition(";")[0].strip().lower()
+    is_form = media_type == "application/x-www-form-urlencoded"
+    return {
+        "bytes": base64.b64encode(body).decode("ascii"),
+        "text": text,
+        "form": _joined(parse_qsl(text, keep_blank_values=True)) if is_form and text is not None else {},
+        "json": None if is_form or text is None else _parsed(text),
+    }
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,165 @@
+"""Triggers: the only place that reads and writes their rows.
+
+Which of them an event concerns is decided in `events.dispatch`; what a manifest wants in `projects`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from ninelives_server.ids import ConnectionId, ProjectId, TriggerId
+from ninelives_server.model.triggers import Trigger, TriggerType
+from ninelives_server.store.core import Tx
+from ninelives_server.store.tables import deployments, projects, triggers
+
+#: Columns whose values the model holds under the same name.
+_PLAIN = (
+    "name",
+    "event_type",
+    "filter",
+    "call",
+    "schedule",
+    "timezone",
+    "slug",
+    "is_durable",
+    "is_sync",
+    "last_error",
+    "last_error_at",
+    "created_at",
+    "created_by",
+)
+#: What `update` never changes: identity, and what `set_error` writes.
+_KEPT = frozenset({"id", "project_id", "created_at", "created_by", "last_error", "last_error_at"})
+
+
+# Each event passes these: they are built once, because building costs more than running.
+_BY_SLUG = sa.select(triggers).where(triggers.c.slug == sa.bindparam("slug"))
+_BY_ID = sa.select(triggers).where(triggers.c.id == sa.bindparam("id"))
+_MATCHING = (
+    sa.select(triggers)
+    .where(
+        triggers.c.project_id == sa.bindparam("project_id"),
+        triggers.c.connection_id == sa.bindparam("connection_id"),
+    )
+    .order_by(triggers.c.name, triggers.c.id)
+)
+
+
+_HOOK = (
+    sa.select(triggers.c.id, triggers.c.project_id, projects.c.org_id, triggers.c.is_sync)
+    .join(projects, projects.c.id == triggers.c.project_id)
+    .where(
+        triggers.c.slug == sa.bindparam("slug"),
+        triggers.c.type == str(TriggerType.WEBHOOK),
+        sa.exists().where(deployments.c.project_id == triggers.c.project_id, deployments.c.state == "active"),
+    )
+)
+
+
+class Hook(NamedTuple):
+    """What a request to a webhook's address is for."""
+
+    trigger_id: str
+    project_id: str
+    org_id: str
+    is_sync: bool
+
+
+def _trigger(row: sa.Row[Any]) -> Trigger:
+    return Trigger(
+        id=TriggerId(row.id),
+        project_id=ProjectId(row.project_id),
+        type=TriggerType(row.type),
+        connection_id=None if row.connection_id is None else ConnectionId(row.connection_id),
+        options=dict(row.options),
+        **{name: getattr(row, name) for name in _PLAIN},
+    )
+
+
+def _values(trigger: Trigger) -> dict[str, Any]:
+    return {
+        "id": trigger.id,
+        "project_id": trigger.project_id,
+        "type": str(trigger.type),
+        "connection_id": trigger.connection_id,
+        "options": dict(trigger.options),
+        **{name: getattr(trigger, name) for name in _PLAIN},
+    }
+
+
+def _one(tx: Tx, query: sa.Select[Any], values: Mapping[str, str]) -> Trigger | None:
+    row = tx.connection.execute(query, values).one_or_none()
+    return None if row is None else _trigger(row)
+
+
+def _many(tx: Tx, query: sa.Select[Any]) -> list[Trigger]:
+    return [_trigger(row) for row in tx.connection.execute(query.order_by(triggers.c.name, triggers.c.id))]
+
+
+def insert(tx: Tx, trigger: Trigger) -> None:
+    """Add a trigger and tell everybody who reconciles with the list of triggers."""
+    tx.connection.execute(triggers.insert().values(_values(trigger)))
+    tx.notify("trigger", trigger.id)
+
+
+def update(tx: Tx, trigger: Trigger) -> None:
+    """Save a trigger's definition; its project, maker and last error stay as they are."""
+    values = {name: value for name, value in _values(trigger).items() if name not in _KEPT}
+    tx.connection.execute(triggers.update().where(triggers.c.id == trigger.id).values(values))
+    tx.notify("trigger", trigger.id)
+
+
+def delete(tx: Tx, trigger_id: str) -> None:
+    """Remove a trigger; its events and sessions stay."""
+    tx.connection.execute(triggers.delete().where(triggers.c.id == trigger_id))
+    tx.notify("trigger", trigger_id)
+
+
+def set_error(tx: Tx, trigger_id: str, text: str) -> None:
+    """Say what is wrong with a trigger, or with an empty text that all is well; the same again is free."""
+    changed = tx.connection.execute(
+        triggers.update()
+        .where(triggers.c.id == trigger_id, triggers.c.last_error != text)
+        .values(last_error=text, last_error_at=tx.now if text else None)
+    )
+    if changed.rowcount:
+        tx.notify("trigger", trigger_id)
+
+
+def by_id(tx: Tx, trigger_id: str) -> Trigger | None:
+    """Return a trigger."""
+    return _one(tx, _BY_ID, {"id": trigger_id})
+
+
+def by_name(tx: Tx, project_id: str, name: str) -> Trigger | None:
+    """Return a project's trigger of this name."""
+    query = sa.select(triggers).where(triggers.c.project_id == project_id, triggers.c.name == name)
+    return _one(tx, query, {})
+
+
+def by_slug(tx: Tx, slug: str) -> Trigger | None:
+    """Return the webhook trigger whose address ends in this slug."""
+    return _one(tx, _BY_SLUG, {"slug": slug})
+
+
+def hook(tx: Tx, slug: str) -> Hook | None:
+    """Return the webhook at an address; `None` where there is none, or its project is not deployed."""
+    row = tx.connection.execute(_HOOK, {"slug": slug}).one_or_none()
+    return None if row is None else Hook(*row)
+
+
+def of_project(tx: Tx, project_id: str) -> list[Trigger]:
+    """Return a project's triggers by name."""
+    return _many(tx, sa.select(triggers).where(triggers.c.project_id == project_id))
+
+
+def of_connection(tx: Tx, connection_id: str) -> list[Trigger]:
+    """Return the triggers that listen to a connection, of whatever project."""
+    return _many(tx, sa.select(triggers).where(triggers.c.connection_id == connection_id))
+
+
+def matching(tx: Tx, project_id: str, connection_id: str) -> list[Trigger]:
+    """Return the triggers of one project that listen to a connection."""
+    rows = tx.connection.execute(_MATCHING, {"project_id": project_id, "connection_id": connection_id})
+    return [_trigger(row) for row in rows]
