@@ -1,0 +1,253 @@
+"""Virtual environments, one for each set of resolved requirements; made with uv.
+
+Building a package runs its author's code, so uv runs confined as sessions do: it sees neither keys nor
+database. What a build requires is resolved when it is deployed (`resolve`); workers install just that.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import venv
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import uv
+
+from ninelives.run.confine import Mode
+from ninelives_server import log
+from ninelives_server.errors import Invalid
+from ninelives_server.worker import isolation, tidy, zygotes
+
+logger = log.get(__name__)
+
+#: Resolving or installing takes no longer; a large package over a slow line fits. seconds
+_PATIENCE = 900.0
+#: Between two looks at whether another worker has made the environment. seconds
+_LOOK = 0.1
+#: The resolver's words in an error; the rest goes to the log. characters
+_WORDS = 4000
+_DONE = ".complete"
+#: What uv may take from our environment: its own settings and the way to the network.
+_FORWARDED = re.compile(r"(?i)(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR))")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Packages that a build needs.
+
+    Attributes:
+        digest: Names interpreter and packages.
+        prefix: The virtual environment's directory.
+    """
+
+    digest: str
+    prefix: Path
+
+
+class Environments:
+    """The environments below a worker's data directory; also resolves requirements for the server."""
+
+    def __init__(
+        self, data_dir: Path, *, sdk: Path, mode: Mode | None = None, private: Sequence[Path] = ()
+    ) -> None:
+        self._data_dir = data_dir
+        self._directory = data_dir / "environments"
+        self._cache = data_dir / "cache" / "uv"
+        self._sdk = sdk
+        self._mode = mode
+        self._private = private
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def resolve(self, requirements: str) -> list[str]:
+        """Return the exact packages that a `requirements.txt` stands for here; nothing for an empty one.
+
+        Raises:
+            Invalid: They cannot be resolved; in the resolver's words.
+        """
+        check(requirements)
+        if not _lines(requirements):
+            return []
+        scratch = self._data_dir / "cache" / f"resolve-{os.getpid()}-{id(requirements):x}"
+        await self._make(scratch)
+        source, target = scratch / "requirements.txt", scratch / "resolved.txt"
+        source.write_text(requirements, encoding="utf-8")
+        source.chmod(0o644)
+        try:
+            options = [
+                "--no-header",
+                "--no-annotate",
+                "--no-emit-index-url",
+                "--python",
+                isolation.base_python(),
+            ]
+            code, words = await self._uv(
+                ["pip", "compile", *options, "-o", str(target), str(source)], scratch
+            )
+            if code != 0:
+                raise Invalid(_excuse("requirements.txt cannot be resolved", words, scratch))
+            return _lines(target.read_text(encoding="utf-8"))
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    async def ensure(self, requirements: Sequence[str]) -> Environment:
+        """Return the environment with exactly these packages; make it if it is not there.
+
+        Raises:
+            Invalid: They cannot be installed; in uv's words.
+        """
+        digest = digest_of(requirements)
+        environment = Environment(digest, self._directory / digest)
+        if not (environment.prefix / _DONE).exists():
+            async with self._lock(digest):
+                if not (environment.prefix / _DONE).exists():
+                    await self._create(environment, requirements)
+        tidy.used(environment.prefix)
+        return environment
+
+    @contextlib.asynccontextmanager
+    async def _lock(self, digest: str) -> AsyncIterator[None]:
+        """Keep others from making the same environment: in this process, and on this data directory."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        async with self._locks.setdefault(digest, asyncio.Lock()):
+            with (self._directory / f".lock-{digest}").open("w") as file:
+                while not _is_ours(file):  # noqa: ASYNC110  # another process does not tell when it unlocks
+                    await asyncio.sleep(_LOOK)
+                yield
+
+    async def _create(self, environment: Environment, requirements: Sequence[str]) -> None:
+        prefix = environment.prefix
+        if prefix.exists():  # an attempt that did not come to its end
+            await asyncio.to_thread(shutil.rmtree, prefix)
+        logger.info("environment.started", environment=environment.digest, packages=len(requirements))
+        await asyncio.to_thread(_make_venv, prefix)
+        if requirements:
+            isolation.give(prefix, await self._confinement())
+            wanted = prefix / "requirements.txt"
+            wanted.write_text("\n".join(requirements) + "\n", encoding="utf-8")
+            options = ["--compile-bytecode", "--python", str(prefix / "bin" / "python")]
+            code, words = await self._uv(["pip", "install", *options, "-r", str(wanted)], prefix)
+            if code != 0:
+                raise Invalid(_excuse("the environment cannot be made", words, prefix))
+        (prefix / _DONE).touch()
+        logger.info("environment.created", environment=environment.digest)
+
+    async def _confinement(self) -> Mode:
+        """Return how to confine uv; found out when it is needed, because that takes a while."""
+        if self._mode is not None:
+            return self._mode
+        self._mode = mode = await asyncio.to_thread(isolation.probe)
+        return mode
+
+    async def _make(self, directory: Path) -> None:
+        mode = await self._confinement()
+        await asyncio.to_thread(_give_once, directory, mode)
+
+    async def _uv(self, arguments: Sequence[str], place: Path) -> tuple[int, str]:
+        """Run uv confined, with `place` and the cache as the only things below the data directory."""
+        await self._make(self._cache)
+        show = [Path(uv.find_uv_bin()), *_named(self._data_dir)]
+        plan = isolation.plan(
+            await self._confinement(),
+            data_dir=self._data_dir,
+            private=self._private,
+            show=show,
+            write=[place, self._cache],
+        )
+        command = [uv.find_uv_bin(), *arguments, "--quiet", "--cache-dir", str(self._cache)]
+        spec = {"plan": plan, "command": command, "environ": _environ(place)}
+        ours, theirs = os.pipe()
+        process, control = zygotes.launch(self._sdk, spec, output=theirs)
+        os.close(theirs)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                words = await asyncio.to_thread(_read, ours)
+                code = await asyncio.to_thread(process.wait)
+        except TimeoutError:
+            return 1, f"it took more than {_PATIENCE:.0f} s"
+        finally:
+            process.kill()
+            process.wait()
+            control.close()
+        if code != 0:
+            logger.warning("environment.failed", words=words[-_WORDS:])
+        return code, words
+
+
+def _is_ours(file: IO[str]) -> bool:
+    """Try to lock a file that another worker on this data directory may hold."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def check(requirements: str) -> None:
+    """Refuse lines that name files or options instead of packages.
+
+    Raises:
+        Invalid: Names the line.
+    """
+    continues = False
+    for number, line in enumerate(requirements.splitlines(), 1):
+        if not continues and line.lstrip().startswith("-"):
+            raise Invalid(
+                f"requirements.txt:{number}: {line.strip()[:100]!r} is an option; "
+                "list the packages themselves"
+            )
+        continues = line.rstrip().endswith("\\")
+
+
+def digest_of(requirements: Sequence[str]) -> str:
+    """Return the name of an environment: of the interpreter and of the packages, in any order."""
+    what = [sys.version, isolation.base_python(), *sorted(set(requirements))]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+
+
+def _lines(text: str) -> list[str]:
+    found = (line.strip() for line in text.splitlines())
+    return [line for line in found if line and not line.startswith("#")]
+
+
+def _give_once(directory: Path, mode: Mode) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    if directory.stat().st_uid != (isolation.session_user(mode) or os.geteuid()):
+        isolation.give(directory, mode)
+
+
+def _make_venv(prefix: Path) -> None:
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    venv.EnvBuilder(symlinks=True, with_pip=False).create(prefix)
+    prefix.chmod(0o755)
+
+
+def _environ(place: Path) -> Mapping[str, str]:
+    given = {name: value for name, value in os.environ.items() if _FORWARDED.fullmatch(name)}
+    return {**given, "HOME": str(place), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+
+
+def _named(data_dir: Path) -> list[Path]:
+    """Return the files and directories that uv's own settings name."""
+    words = (
+        word for name, value in os.environ.items() if _FORWARDED.fullmatch(name) for word in value.split()
+    )
+    paths = (Path(word) for word in words if word.startswith("/"))
+    return [path for path in paths if path.exists() and not data_dir.is_relative_to(path)]
+
+
+def _read(fd: int) -> str:
+    with os.fdopen(fd, "rb") as file:
+        return file.read().decode(errors="replace")
+
+
+def _excuse(what: str, words: str, place: Path) -> str:
+    said = words.replace(f"{place}/", "").strip()
+    return f"{what}: {said[-_WORDS:] or 'uv said nothing'}"

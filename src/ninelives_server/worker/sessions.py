@@ -1,0 +1,271 @@
+"""One attempt to run a session, from the server's claim to the end of its process.
+
+What a turn ends with is the server's word (`finished`, `parked`, what becomes of a process that died); this
+module only sees to it that there is exactly one process and that it is gone afterwards.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ninelives.run import wire
+from ninelives_server import log
+from ninelives_server.worker.client import Client
+from ninelives_server.worker.relay import Relay
+from ninelives_server.worker.tail import Tail
+from ninelives_server.worker.zygotes import End, Zygote, ZygoteLost
+
+T = TypeVar("T")
+
+logger = log.get(__name__)
+
+#: A process that said its last word, and got its answer, ends by itself within this time. seconds
+_LEAVE = 5.0
+_SIGKILL = 9
+#: How a worker reports a process that it ended because it stops itself; no fault of the session.
+SHUTDOWN: dict[str, Any] = {"signal": None, "exit_code": None, "reason": "shutdown", "stderr": ""}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What the server hands out with a session."""
+
+    session_id: str
+    epoch: int
+    start: Mapping[str, Any] = field(repr=False)
+    build_sha256: str
+    requirements: tuple[str, ...]
+    records: int
+
+    @classmethod
+    def read(cls, head: Mapping[str, Any]) -> "Claim":
+        """Read a frame `claimed`."""
+        return cls(
+            session_id=str(head["sid"]),
+            epoch=int(head["ep"]),
+            start=head["start"],
+            build_sha256=str(head["build_sha256"]),
+            requirements=tuple(head.get("requirements") or ()),
+            records=int(head.get("records") or 0),
+        )
+
+
+class Stopped(Exception):
+    """This worker ended the process itself: it shuts down, lost its server, or was told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a turn ended.
+
+    Attributes:
+        name: `finished`, `parked` or `died`.
+        until: When a parked session is due; `None` where only its inbox wakes it.
+        delay: Seconds until the next start, where it died and is to be tried again; else `None`.
+    """
+
+    name: str
+    until: str | None = None
+    delay: float | None = None
+
+
+class Running:
+    """A session that this worker holds."""
+
+    def __init__(self, claim: Claim, client: Client, send: Callable[[bytes], None]) -> None:
+        self.claim = claim
+        self._client = client
+        self._send = send
+        loop = asyncio.get_running_loop()
+        self.relay = Relay(
+            claim.session_id,
+            claim.epoch,
+            send=send,
+            upload=lambda value: client.put_blob(value, claim.session_id, claim.epoch),
+            download=lambda name: client.blob(name, claim.session_id, claim.epoch),
+        )
+        self._verdict: asyncio.Future[Outcome] = loop.create_future()
+        self._died: bytes | None = None
+        self._zygote: Zygote | None = None
+        self._tail = Tail()
+        self.former: Running | None = None
+        self.killed = ""
+        self.gone = asyncio.Event()
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """Name and epoch, as frames carry them."""
+        return {"sid": self.claim.session_id, "ep": self.claim.epoch}
+
+    async def run(
+        self, zygote: Zygote, build: Path, work: Path | None, *, ca_file: Path | None = None
+    ) -> Outcome:
+        """Fork the process, run it to its end, and return how the turn ended.
+
+        Raises:
+            Stopped: `kill` was called.
+        """
+        try:
+            try:
+                start = {**self.claim.start, "t": "start", "ca_file": str(ca_file) if ca_file else None}
+                end = await self._process(zygote, build, work, wire.encode(start))
+            finally:
+                self.gone.set()
+            return await self._conclude(end)
+        finally:
+            self.relay.close()
+
+    async def fail(self, why: str) -> Outcome:
+        """Report that there will be no process, and return what the server makes of it."""
+        return await self._report(End(None, None, why))
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it came to a process."""
+        return self._zygote is not None
+
+    def kill(self, why: str) -> None:
+        """End the process and all that it started, now."""
+        self.killed = self.killed or why
+        if self._zygote is not None:
+            self._zygote.kill(self.claim.session_id)
+
+    def deliver(self, frame: wire.Frame, raw: bytes) -> None:
+        """Take a frame of the server's."""
+        if frame.type == "kill":
+            self.kill(str(frame.head.get("why") or "killed"))
+        elif frame.type == "died_ok":
+            if not self._verdict.done():
+                delay = frame.head.get("delay")
+                is_over = frame.head.get("outcome") != "retry"
+                self._verdict.set_result(Outcome("died", delay=None if is_over else float(delay or 0)))
+        else:
+            self.relay.deliver(frame, raw)
+
+    def resend(self) -> None:
+        """Send again, over a new link, what has no answer yet."""
+        self.relay.resend()
+        if self._died is not None:
+            self._send(self._died)
+
+    async def _process(self, zygote: Zygote, build: Path, work: Path | None, start: bytes) -> End:
+        ours, theirs = socket.socketpair()
+        output, theirs_output = os.pipe()
+        self._zygote = zygote
+        try:
+            ended = zygote.fork(self.claim.session_id, build, work, theirs, theirs_output)
+        finally:
+            theirs.close()
+            os.close(theirs_output)
+        loop = asyncio.get_running_loop()
+        ours.setblocking(False)
+        await loop.create_unix_connection(lambda: self.relay, sock=ours)
+        await self._tail.attach(output)
+        feed = asyncio.create_task(self._feed(start))
+        watch = asyncio.create_task(self._leave())
+        try:
+            end = await self._await_end(ended)
+            await self.relay.closed  # what it sent before it ended is in the socket still
+            await self._tail.ended(patience=1.0)
+            return end
+        finally:
+            for task in (feed, watch):
+                task.cancel()
+            await asyncio.gather(feed, watch, return_exceptions=True)
+            self._tail.close()
+
+    async def _await_end(self, ended: asyncio.Future[End]) -> End:
+        try:
+            return await asyncio.shield(ended)
+        except ZygoteLost:
+            return End(None, _SIGKILL, "the interpreter that it was forked from was killed")
+        except asyncio.CancelledError:
+            self.kill("cancelled")
+            with contextlib.suppress(ZygoteLost):
+                await ended
+            raise
+
+    async def _feed(self, start: bytes) -> None:
+        """Give the process its start document and its journal."""
+        claim = self.claim
+        self.relay.write(start)
+        if claim.records:
+            try:
+                async for piece in self._client.journal(claim.session_id, claim.epoch):
+                    self.relay.write(piece)
+                    await self.relay.drained()
+            except Exception as error:  # noqa: BLE001  # the root of a task
+                logger.warning("journal.lost", session_id=claim.session_id, error=type(error).__name__)
+                self.relay.broken = "its journal could not be read from the server"
+                self._kill_process()
+                return
+        self.relay.write(wire.encode({"t": "go"}))
+        self.relay.open()
+
+    def _kill_process(self) -> None:
+        if self._zygote is not None:
+            self._zygote.kill(self.claim.session_id)
+
+    async def _leave(self) -> None:
+        """See to it that a process leaves that has said its last word, or says nonsense."""
+        said: list[asyncio.Future[Any]] = [self.relay.final, self.relay.closed]
+        await asyncio.wait(said, return_when=asyncio.FIRST_COMPLETED)
+        if not self.relay.broken:
+            await asyncio.sleep(_LEAVE)
+        self._kill_process()
+
+    async def _conclude(self, end: End) -> Outcome:
+        final = self.relay.final
+        if self.killed and not final.done():
+            raise Stopped(self.killed)
+        if not final.done():
+            # What it said last may be on its way; a death is reported after all that the process said.
+            settled = asyncio.create_task(self.relay.settled())
+            await self._unless_killed(settled)
+        if final.done():
+            name, until = final.result()
+            return Outcome(name, until=until)
+        return await self._report(end)
+
+    async def _report(self, end: End) -> Outcome:
+        text = self.tail()
+        why = self.relay.broken or end.why
+        head = {
+            "t": "died",
+            **self.key,
+            "signal": end.signal,
+            "exit_code": end.code,
+            "reason": why,
+            "stderr": text,
+        }
+        logger.warning("session.died", **self.key, signal=end.signal, exit_code=end.code, reason=why)
+        self._died = wire.encode(head)
+        self._send(self._died)
+        return await self._unless_killed(self._verdict)
+
+    async def report_shutdown(self) -> None:
+        """Tell the server that this worker ended the process, and wait for its answer."""
+        self._died = wire.encode({"t": "died", **self.key, **SHUTDOWN})
+        self._send(self._died)
+        await self._verdict
+
+    async def _unless_killed(self, future: "asyncio.Future[T]") -> T:
+        while not future.done():
+            if self.killed:
+                future.cancel()
+                raise Stopped(self.killed)
+            await asyncio.wait({future}, timeout=0.5)
+        return future.result()
+
+    def tail(self) -> str:
+        """Return the last lines of the process's output, without the secrets that it was given."""
+        text = self._tail.text()
+        for secret in self.claim.start.get("secrets") or ():
+            if secret:
+                text = text.replace(secret, "***")
+        return text

@@ -1,0 +1,281 @@
+"""Everything that a worker runs: claims sessions, finds their build, environment and zygote, and runs them.
+
+Activities (`activity`) ask it to run a session; the link brings it the server's frames.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ninelives.run import wire
+from ninelives.run.confine import Mode
+from ninelives_server import log
+from ninelives_server.errors import Invalid, SetupError
+from ninelives_server.worker.builds import Builds
+from ninelives_server.worker.client import Client, Refused
+from ninelives_server.worker.environments import Environments
+from ninelives_server.worker.pool import Zygotes
+from ninelives_server.worker.sessions import SHUTDOWN, Claim, Outcome, Running, Stopped
+from ninelives_server.worker.zygotes import ZygoteLost
+
+logger = log.get(__name__)
+
+#: Steps in hand have this long when the worker stops. seconds
+GRACE = 10.0
+#: A session whose answers are held back has finished what it does when it says nothing for this long. seconds
+_QUIET = 0.5
+#: A worker without a link for this long must not go on: its sessions run elsewhere by then. seconds
+LINK_PATIENCE = 30.0
+#: The server's answer to the last word of a worker that stops is not waited for longer. seconds
+_FAREWELL = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """How the worker introduces itself."""
+
+    worker_id: str
+    name: str
+    slots: int
+    isolation: Mode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What sessions are made of.
+
+    Attributes:
+        work: Where sessions' working directories are made in which mounts cannot do it.
+        ca_file: Certificates that sessions trust; `None` leaves them the system's.
+    """
+
+    client: Client
+    builds: Builds
+    environments: Environments
+    zygotes: Zygotes
+    work: Path
+    ca_file: Path | None = None
+
+
+class Supervisor:
+    """Runs the sessions of one worker. It is the link's peer."""
+
+    def __init__(self, identity: Identity, parts: Parts, *, link_patience: float = LINK_PATIENCE) -> None:
+        self._identity = identity
+        self._parts = parts
+        self._patience = link_patience
+        self._running: dict[str, Running] = {}
+        self._claims: dict[str, tuple[bytes, asyncio.Future[Running | None]]] = {}
+        self._send: Callable[[bytes], None] = lambda _: None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self.is_stopping = False
+
+    def connect(self, send: Callable[[bytes], None]) -> None:
+        """Say where frames go; the watch over the link begins."""
+        self._send = send
+        self.lost()
+
+    @property
+    def slots(self) -> int:
+        """How many sessions may run at once."""
+        return self._identity.slots
+
+    @property
+    def session_ids(self) -> list[str]:
+        """Sessions that this worker holds."""
+        return list(self._running)
+
+    # The link's peer
+
+    def hello(self) -> Mapping[str, Any]:
+        """Return the first frame: who we are, and what we still run."""
+        who = self._identity
+        return {
+            "t": "hello",
+            "worker_id": who.worker_id,
+            "name": who.name,
+            "slots": who.slots,
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "isolation": who.isolation,
+            "sessions": [running.key for running in self._running.values()],
+        }
+
+    def resend(self) -> None:
+        """Send again what the server has not answered."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        for frame, _ in self._claims.values():
+            self._send(frame)
+        for running in self._running.values():
+            running.resend()
+
+    def receive(self, frame: wire.Frame, raw: bytes) -> None:
+        """Take a frame of the server's."""
+        session_id = str(frame.head.get("sid", ""))
+        if frame.type in {"claimed", "not_claimed"}:
+            self._answer_claim(session_id, frame)
+            return
+        running = self._running.get(session_id)
+        if running is not None and frame.head.get("ep", running.claim.epoch) == running.claim.epoch:
+            running.deliver(frame, raw)
+
+    def lost(self) -> None:
+        """Start to count the time without a link."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._watchdog = asyncio.get_running_loop().call_later(self._patience, self._despair)
+
+    def _despair(self) -> None:
+        if self._running:
+            logger.warning("link.given_up", after_s=self._patience, sessions=len(self._running))
+        for running in self._running.values():
+            running.kill("no link to the server")
+
+    def _answer_claim(self, session_id: str, frame: wire.Frame) -> None:
+        _, answer = self._claims.pop(session_id, (b"", None))
+        if answer is None or answer.done() or self.is_stopping:
+            if frame.type == "claimed":
+                self._decline(Claim.read(frame.head))
+            if answer is not None and not answer.done():
+                answer.set_exception(Stopped("this worker stops"))
+        elif frame.type == "claimed":
+            # Here, not in the task that waits: the server's next frame may be for this session already.
+            running = Running(Claim.read(frame.head), self._parts.client, self._transmit)
+            running.former = self._running.get(session_id)
+            self._running[session_id] = running
+            answer.set_result(running)
+        else:
+            answer.set_result(None)
+
+    def _decline(self, claim: Claim) -> None:
+        """Give back a session that nobody here wants any more, so that another worker gets it at once."""
+        self._send(wire.encode({"t": "died", "sid": claim.session_id, "ep": claim.epoch, **SHUTDOWN}))
+
+    # Running sessions
+
+    async def run(self, session_id: str, activity_id: str, attempt: int) -> Outcome:
+        """Claim a session and run it until it ends, parks or dies.
+
+        Raises:
+            Stopped: This worker does not run it (any more): it is held elsewhere, was killed, or we stop.
+        """
+        if self.is_stopping:
+            raise Stopped("this worker stops")
+        running = await self._claim(session_id, activity_id, attempt)
+        if running is None:
+            return Outcome("not_claimed")
+        try:
+            if running.former is not None:
+                running.former.kill("superseded")
+                await running.former.gone.wait()
+                running.former = None
+            return await self._run(running)
+        finally:
+            self._forget(running)
+
+    def _forget(self, running: Running) -> None:
+        session_id = running.claim.session_id
+        if self._running.get(session_id) is running:
+            del self._running[session_id]
+
+    def _transmit(self, frame: bytes) -> None:
+        self._send(frame)
+
+    async def _claim(self, session_id: str, activity_id: str, attempt: int) -> Running | None:
+        """Ask for a session; `None` if the server does not hand it out."""
+        head = {"t": "claim", "sid": session_id, "activity_id": activity_id, "attempt": attempt}
+        answer: asyncio.Future[Running | None] = asyncio.get_running_loop().create_future()
+        self._claims[session_id] = (wire.encode(head), answer)
+        self._send(self._claims[session_id][0])
+        try:
+            return await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            running = answer.result() if answer.done() and not answer.exception() else None
+            if running is not None:
+                self._forget(running)
+                self._decline(running.claim)
+            answer.cancel()
+            raise
+
+    async def _run(self, running: Running) -> Outcome:
+        try:
+            return await self._start(running)
+        except Stopped:
+            if running.killed == SHUTDOWN["reason"]:
+                await self._say_farewell(running)
+            raise
+        except asyncio.CancelledError:
+            running.kill("cancelled")
+            raise
+
+    async def _start(self, running: Running) -> Outcome:
+        claim, parts = running.claim, self._parts
+        try:
+            build = await parts.builds.ensure(
+                claim.build_sha256, lambda: parts.client.build(claim.build_sha256, claim.session_id)
+            )
+            environment = await parts.environments.ensure(claim.requirements)
+            hashseed = str(claim.start.get("hashseed") or "0")
+            variables = set(claim.start.get("env") or ())
+            zygote = await parts.zygotes.get(environment, hashseed, build, variables)
+        except (Invalid, SetupError, Refused, ZygoteLost, OSError) as error:
+            logger.warning("session.not_started", session_id=claim.session_id, error=str(error))
+            running.gone.set()
+            return await running.fail(str(error))
+        if running.killed:
+            running.gone.set()
+            raise Stopped(running.killed)
+        async with self._workplace(claim, build) as work:
+            return await running.run(zygote, build, work, ca_file=parts.ca_file)
+
+    @contextlib.asynccontextmanager
+    async def _workplace(self, claim: Claim, build: Path) -> AsyncIterator[Path | None]:
+        """Give the session a copy of its build to work in, where its zygote cannot mount one.
+
+        As there, `home` and `tmp` lie beside it.
+        """
+        if self._identity.isolation == "mount_namespace":
+            yield None
+            return
+        work = self._parts.work / f"{claim.session_id}-{claim.epoch}"
+        try:
+            yield await asyncio.to_thread(_copy, build, work)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    async def _say_farewell(self, running: Running) -> None:
+        """Tell the server that we ended the process, so that it need not find out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await running.report_shutdown()
+
+    # Stopping
+
+    async def stop(self, grace: float = GRACE) -> None:
+        """Let steps in hand come to their end, within `grace`; then end all processes."""
+        self.is_stopping = True
+        for running in self._running.values():
+            running.relay.holds_back = True
+        await asyncio.gather(*(self._drain(running, grace) for running in list(self._running.values())))
+
+    async def _drain(self, running: Running, grace: float) -> None:
+        if not running.is_started:  # it may be installing packages for minutes yet
+            running.kill(SHUTDOWN["reason"])
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await running.relay.stood_still(_QUIET)
+        running.kill(SHUTDOWN["reason"])
+        await running.gone.wait()
+
+
+def _copy(build: Path, work: Path) -> Path:
+    shutil.rmtree(work, ignore_errors=True)
+    for name in ("home", "tmp"):
+        (work / name).mkdir(parents=True)
+    return Path(shutil.copytree(build, work / "session", symlinks=True))

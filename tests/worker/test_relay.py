@@ -1,0 +1,27 @@
+"""What is let through from project code's socket; the rest of the relay is tested with real sessions."""
+
+import json
+
+import pytest
+
+from ninelives_server.worker import relay
+
+
+@pytest.mark.parametrize(
+    "preview", ["[" * 5000, '"]}' * 500, "\\" * 999, [[]] * 500, {"a": [{"b": list(range(9))}] * 90}]
+)
+def test_a_harmless_preview_passes_whatever_is_in_it(preview: object) -> None:
+    """Brackets inside of strings, and many shallow ones, are no nesting."""
+    header = json.dumps({"t": "record", "i": 1, "preview": preview}).encode()
+
+    assert relay._header(header) == json.loads(header)
+
+
+def test_a_header_that_is_too_deep_does_not_pass() -> None:
+    """The server's parser must not meet a depth that it refuses."""
+    assert relay._header(b'{"t":"record","i":1,"preview":' + b"[" * 101 + b"]" * 101 + b"}") is None
+
+
+def test_a_header_that_is_too_long_does_not_pass() -> None:
+    """Values belong into the body."""
+    assert relay._header(json.dumps({"t": "record", "i": 1, "preview": "x" * 600_000}).encode()) is None
