@@ -1,0 +1,1 @@
+"""The JSON API under `/api/v1`, webhooks and the worker link; it translates, services decide."""

@@ -1,0 +1,13 @@
+"""All routes of the API in one router, and the middleware that every request passes."""
+
+from fastapi import APIRouter
+
+from ninelives_server.api import access, connections, health, projects, sessions, webhooks
+
+router = APIRouter()
+_v1 = APIRouter(prefix="/api/v1")
+for module in (projects, connections, sessions, access):
+    _v1.include_router(module.router)
+router.include_router(_v1)
+router.include_router(webhooks.router)
+router.include_router(health.router)

@@ -1,0 +1,28 @@
+"""Reading request bodies without holding more than a limit."""
+
+from fastapi import Request
+
+from ninelives_server.errors import TooLarge
+
+
+async def limited(request: Request, limit_bytes: int, what: str) -> bytes:
+    """Read the body of a request.
+
+    Args:
+        request: The request; its body is read as it arrives.
+        limit_bytes: More than this is refused, before or while it is read.
+        what: What the body is, for the message.
+
+    Raises:
+        TooLarge: The body is over the limit.
+    """
+    message = f"{what} may have at most {limit_bytes // 1024} KiB"
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit_bytes:
+        raise TooLarge(message)
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > limit_bytes:
+            raise TooLarge(message)
+    return bytes(parts)

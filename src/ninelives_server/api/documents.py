@@ -1,0 +1,294 @@
+"""The JSON documents of the API, made from the model. They only ever grow."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ninelives_server.model import connections, events, projects, sessions, triggers
+
+D = TypeVar("D")
+
+
+def _with_zone(value: datetime) -> datetime:
+    return value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+
+
+#: A time in a question; one without a zone is UTC, as all times of the API are.
+Moment = Annotated[datetime, AfterValidator(_with_zone)]
+
+
+class Document(BaseModel):
+    """Base of all documents: read from a model object's attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Page(BaseModel, Generic[D]):
+    """One page of a list; pass `next_cursor` as `cursor` to get the next one."""
+
+    items: list[D]
+    next_cursor: str | None = None
+
+
+class ProjectDoc(Document):
+    """A project; `retain_…` are days, 0 is for ever."""
+
+    id: str
+    org_id: str
+    name: str
+    display_name: str
+    retain_sessions: int
+    retain_events: int
+    retain_logs: int
+    created_at: datetime
+    created_by: str
+
+
+class VariableDoc(Document):
+    """A variable; `value` is null where it is secret."""
+
+    name: str
+    value: str | None
+    is_secret: bool
+    is_set: bool
+    description: str
+    updated_at: datetime
+
+
+class EntrypointDoc(Document):
+    """Something that a trigger may call."""
+
+    file: str
+    name: str
+    line: int
+    args: list[str]
+
+
+class BuildDoc(Document):
+    """A build; `requirements` is the resolved set."""
+
+    id: str
+    project_id: str
+    sha256: str
+    size_bytes: int
+    entrypoints: list[EntrypointDoc]
+    requirements: list[str]
+    created_at: datetime
+    created_by: str
+
+
+class DeploymentDoc(Document):
+    """A build in service."""
+
+    id: str
+    project_id: str
+    build_id: str
+    state: projects.DeploymentState
+    state_since: datetime
+    created_at: datetime
+    created_by: str
+
+
+class DeployDoc(Document):
+    """What a deploy did."""
+
+    project_id: str
+    build_id: str | None
+    deployment_id: str | None
+    changed: bool
+    actions: list[str]
+    warnings: list[str]
+
+
+class AccountDoc(Document):
+    """Who authorised a connection, as the provider names it."""
+
+    org_id: str
+    org_name: str
+    user: str
+    user_id: str
+    instance_url: str
+    scopes: list[str]
+
+
+class ConnectionDoc(Document):
+    """A connection; no secret is ever part of it, `secrets_set` names those that have a value."""
+
+    id: str
+    org_id: str
+    project_id: str | None
+    name: str
+    integration: str
+    auth_mode: str
+    state: connections.ConnectionState
+    state_since: datetime
+    reason: str
+    provider_reason: str
+    settings: dict[str, str]
+    secrets_set: list[str]
+    account: AccountDoc | None
+    last_checked_at: datetime | None
+    last_refreshed_at: datetime | None
+    last_used_at: datetime | None
+    created_at: datetime
+    created_by: str
+
+    @classmethod
+    def of(cls, connection: connections.Connection) -> "ConnectionDoc":
+        """Make the document of a connection."""
+        account = connection.account
+        return cls(
+            **{
+                name: getattr(connection, name)
+                for name in cls.model_fields
+                if name not in {"account", "secrets_set", "settings"}
+            },
+            settings=dict(connection.settings),
+            secrets_set=sorted(connection.secrets_set),
+            account=None if account is None else AccountDoc.model_validate(account),
+        )
+
+
+class ListeningDoc(Document):
+    """How the stream behind a trigger fares."""
+
+    since: datetime | None
+    topic: str
+    last_keepalive: datetime | None
+    last_event: datetime | None
+    state: str
+    reason: str
+
+
+class TriggerDoc(Document):
+    """A trigger."""
+
+    id: str
+    project_id: str
+    name: str
+    type: triggers.TriggerType
+    connection_id: str | None
+    event_type: str
+    filter: str
+    call: str
+    schedule: str
+    timezone: str
+    is_durable: bool
+    is_sync: bool
+    webhook_url: str | None = None
+    next_at: datetime | None = None
+    last_error: str = ""
+    last_error_at: datetime | None = None
+    listening: ListeningDoc | None = None
+    created_at: datetime
+    created_by: str
+
+    @classmethod
+    def of(cls, trigger: triggers.Trigger, status: Any) -> "TriggerDoc":
+        """Make the document of a trigger and its status (`events.service.TriggerStatus`)."""
+        own = {
+            name: getattr(trigger, name)
+            for name in cls.model_fields
+            if name not in {"webhook_url", "next_at", "listening", "last_error"}
+        }
+        listening = status.listening
+        return cls(
+            **own,
+            webhook_url=status.webhook_url,
+            next_at=status.next_at,
+            last_error=status.last_error,
+            listening=None if listening is None else ListeningDoc.model_validate(listening),
+        )
+
+
+class EventDoc(Document):
+    """An event; `data` only where one event is asked for."""
+
+    id: str
+    project_id: str
+    connection_id: str | None
+    trigger_id: str | None
+    event_type: str
+    memo: dict[str, str]
+    record_id: str | None
+    traceparent: str | None
+    dispatched_at: datetime | None
+    dispatch: list[dict[str, Any]]
+    created_at: datetime
+    data: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, event: events.Event, data: Any = None) -> "EventDoc":
+        """Make the document of an event."""
+        own = {n: getattr(event, n) for n in cls.model_fields if n not in {"data", "memo", "dispatch"}}
+        return cls(**own, memo=dict(event.memo), dispatch=[dict(item) for item in event.dispatch], data=data)
+
+
+class SessionDoc(Document):
+    """A session; `result` and `error` only where one session is asked for."""
+
+    id: str
+    org_id: str
+    project_id: str
+    deployment_id: str | None
+    build_id: str
+    event_id: str | None
+    trigger_id: str | None
+    parent_id: str | None
+    record_id: str | None
+    entrypoint: str
+    is_durable: bool
+    state: sessions.SessionState
+    state_since: datetime
+    queue_reason: str
+    memo: dict[str, str]
+    traceparent: str | None
+    epoch: int
+    worker_id: str | None
+    wake_at: datetime | None
+    created_at: datetime
+    created_by: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    result: Any = None
+    error: dict[str, Any] | None = Field(default=None, description="{type, message, traceback, seq} or null")
+
+    @classmethod
+    def of(
+        cls, session: sessions.Session, *, result: Any = None, error: dict[str, Any] | None = None
+    ) -> "SessionDoc":
+        """Make the document of a session."""
+        own = {n: getattr(session, n) for n in cls.model_fields if n not in {"result", "error", "memo"}}
+        return cls(**own, memo=dict(session.memo), result=result, error=error)
+
+
+class StepDoc(Document):
+    """One record of a journal."""
+
+    seq: int
+    strand: str
+    n: int
+    kind: str
+    name: str
+    status: str
+    attempt: int
+    epoch: int
+    started_at: datetime
+    ended_at: datetime | None
+    preview: Any
+
+
+class PrintDoc(Document):
+    """Something that user code printed or logged."""
+
+    seq: int
+    at: datetime
+    text: str
+    level: str
+
+
+def many(kind: type[D], things: Sequence[Any]) -> list[D]:
+    """Make documents of things that need no more than their attributes."""
+    return [kind.model_validate(thing) for thing in things]  # type: ignore[attr-defined]

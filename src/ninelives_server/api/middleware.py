@@ -1,0 +1,175 @@
+"""What every request passes: host check, path prefix, request id, metrics.
+
+Plain ASGI, so that streams stay streams.
+"""
+
+import html
+import json
+import re
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ninelives_server import ids, log
+from ninelives_server.api import metrics
+from ninelives_server.settings import Settings
+
+logger = log.get(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_HOOK = re.compile(r"^/webhooks/.*", re.DOTALL)
+_LOOKING = {"GET", "HEAD", "OPTIONS"}
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _host_name(host: str) -> str:
+    """Return the name of a Host header, without its port (RFC 9110, section 7.2)."""
+    return (urlsplit(f"//{host}").hostname or "").lower()
+
+
+def allowed_hosts(settings: Settings) -> frozenset[str]:
+    """Return the host names under which this server answers: rebinding a foreign name to it gains nothing."""
+    urls = [url for url in (settings.public_url, settings.web_url) if url]
+    names = {urlsplit(url).hostname or "" for url in urls} | {name.strip("[]") for name in _LOCAL}
+    if settings.host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared with, not bound
+        names.add(settings.host.lower())
+    return frozenset(names)
+
+
+class Gate:
+    """Refuses foreign hosts, strips the public path prefix, names the request and counts it."""
+
+    def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
+        self._app = app
+        self._hosts = allowed_hosts(settings)
+        self._prefixes: Sequence[str] = sorted(
+            {urlsplit(url).path.rstrip("/") for url in (settings.public_url, settings.web_url) if url} - {""},
+            key=len,
+            reverse=True,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request or WebSocket."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        host = _header(scope, b"host")
+        if _host_name(host) not in self._hosts:
+            await _refuse_host(scope, send, host)
+            return
+        self._strip_prefix(scope)
+        given = _header(scope, b"x-request-id")
+        request_id = given if _REQUEST_ID.fullmatch(given) else ids.new("req")
+        scope.setdefault("state", {})["request_id"] = request_id
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._serve(scope, receive, _Answer(scope, send, request_id))
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        """Pass a request on; a defect of ours is logged here, once, and answered as a problem."""
+        try:
+            await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception:  # the root of a request
+            logger.exception("request.broke", method=scope.get("method"), path=_told(scope["path"]))
+            if scope["type"] == "websocket" or answer.has_begun:
+                raise
+            await _say_broken(answer, answer.request_id)
+
+    def _strip_prefix(self, scope: Scope) -> None:
+        """Take the prefix off where a proxy left it on; links get it back from the settings."""
+        for prefix in self._prefixes:
+            if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
+                scope["path"] = scope["path"][len(prefix) :] or "/"
+                scope["raw_path"] = scope["path"].encode()
+                return
+
+
+class _Answer:
+    """Adds the request id to the answer and counts it when it begins."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str) -> None:
+        self._scope = scope
+        self._send = send
+        self.request_id = request_id
+        self.has_begun = False
+        self._began = time.monotonic()
+
+    async def __call__(self, message: Message) -> None:
+        """Pass a message on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
+            method, status = self._scope["method"], str(message["status"])
+            metrics.REQUESTS.labels(method=method, status=status).inc()
+            metrics.DURATION.labels(method=method).observe(time.monotonic() - self._began)
+            if self._scope["path"].startswith("/webhooks/"):
+                metrics.WEBHOOKS.labels(status=status).inc()
+            self._log(method, message["status"])
+        await self._send(message)
+
+
+    def _log(self, method: str, status: int) -> None:
+        """Write down what people may look for tomorrow: requests that may change something.
+
+        Only the path, never the query, which may hold a ticket or a login link's secret.
+        """
+        write = logger.debug if method in _LOOKING or self._scope["path"].startswith("/webhooks/") else logger.info
+        elapsed_ms = round((time.monotonic() - self._began) * 1000, 1)
+        write(
+            "request.answered", method=method, path=_told(self._scope["path"]), status=status, ms=elapsed_ms
+        )
+
+
+def _told(path: str) -> str:
+    """Return a path for the log: a webhook's address is its secret."""
+    return _HOOK.sub("/webhooks/…", path)[:300]
+
+
+async def _say_broken(send: Send, request_id: str) -> None:
+    """Answer for a defect of ours."""
+    body = json.dumps(
+        {
+            "type": "about:blank#internal",
+            "title": "Internal error",
+            "status": 500,
+            "code": "internal",
+            "detail": f"a defect of the server; its log says more under the request id {request_id}",
+            "request_id": request_id,
+        }
+    ).encode()
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _refuse_host(scope: Scope, send: Send, host: str) -> None:
+    logger.warning("request.refused", host=host[:200])
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Unknown host</title>"
+        f"<h1>This server does not answer as “{html.escape(host[:200])}”</h1>"
+        "<p>If this is the address under which people reach it, start it with <code>--public-url https://"
+        f"{html.escape(host[:200])}</code> or set <code>NINELIVES_PUBLIC_URL</code>; where the pages have "
+        "another address than the callbacks, set <code>NINELIVES_WEB_URL</code> too.</p></html>"
+    ).encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    ]
+    # 421: the request reached a server that does not answer for this host (RFC 9110, section 15.5.20).
+    await send({"type": "http.response.start", "status": 421, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,101 @@
+"""Errors as `application/problem+json` (RFC 9457), with a stable `code` for programs.
+
+The codes are documented in docs/reference/api.md; a test compares the two.
+"""
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from ninelives_server import errors, log
+
+logger = log.get(__name__)
+
+_STATUS: tuple[tuple[type[errors.NinelivesError], int], ...] = (
+    (errors.Invalid, 422),
+    (errors.NotFound, 404),
+    (errors.Forbidden, 403),
+    (errors.Unauthenticated, 401),
+    (errors.Conflict, 409),
+    (errors.TooLarge, 413),
+    (errors.CallerError, 400),
+    (errors.OwnerError, 409),
+    (errors.Transient, 503),
+    (errors.ProviderError, 502),
+    (errors.SetupError, 500),
+)
+
+_TITLES = {
+    400: "Bad request",
+    401: "Not authenticated",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Too large",
+    415: "Unsupported media type",
+    422: "Not acceptable input",
+    429: "Too many requests",
+    500: "Internal error",
+    502: "The provider failed",
+    503: "Try again later",
+    504: "Timed out",
+}
+
+
+def status_of(error: errors.NinelivesError) -> int:
+    """Return the HTTP status for an error of ours."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def problem(
+    status: int, code: str, detail: str, *, request: Request, fields: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return a problem document."""
+    body: dict[str, object] = {
+        "type": f"about:blank#{code}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "request_id": getattr(request.state, "request_id", None),
+    }
+    if fields:
+        body["fields"] = fields
+    headers = {"WWW-Authenticate": 'Bearer realm="ninelives"'} if status == 401 else None
+    return JSONResponse(body, status_code=status, headers=headers, media_type="application/problem+json")
+
+
+async def _ours(request: Request, error: Exception) -> Response:
+    if not isinstance(error, errors.NinelivesError):  # registered for this class only
+        raise error
+    status = status_of(error)
+    if status >= 500:
+        logger.warning("request.failed", code=error.code, status=status, path=request.url.path)
+    return problem(status, error.code, str(error), request=request, fields=error.fields)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    fields = {
+        ".".join(str(part) for part in item["loc"] if part != "body"): str(item["msg"])
+        for item in error.errors()
+    }
+    detail = "; ".join(f"{name or 'body'}: {message}" for name, message in fields.items())
+    return problem(422, "invalid", detail, request=request, fields=fields)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+    return problem(error.status_code, code.get(error.status_code, "http"), str(error.detail), request=request)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the API with a problem document."""
+    app.add_exception_handler(errors.NinelivesError, _ours)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)

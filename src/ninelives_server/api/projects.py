@@ -1,0 +1,178 @@
+"""Projects, variables, builds, deployments and triggers over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+
+from ninelives_server.api import bodies, documents
+from ninelives_server.api.auth import TheActor, TheServices
+
+router = APIRouter(tags=["projects"])
+
+#: A bundle is refused above this. bytes
+BUNDLE_LIMIT = 64 * 1024 * 1024
+
+ProjectQuery = Annotated[str, Query(description="id or name of a project")]
+
+
+class NewProject(BaseModel):
+    """A project made by hand: a name, no code."""
+
+    name: str = Field(examples=["lead_router"])
+
+
+class Retention(BaseModel):
+    """Days that things are kept; 0 is for ever, null leaves it as it is."""
+
+    sessions: int | None = Field(default=None, ge=0)
+    events: int | None = Field(default=None, ge=0)
+    logs: int | None = Field(default=None, ge=0)
+
+
+class NewValue(BaseModel):
+    """A variable's value."""
+
+    value: str = Field(repr=False)
+    is_secret: bool = False
+    description: str = ""
+
+
+@router.get("/projects")
+async def list_projects(services: TheServices, actor: TheActor) -> documents.Page[documents.ProjectDoc]:
+    """List the projects that you may see."""
+    found = await services.projects.list(actor)
+    return documents.Page(items=documents.many(documents.ProjectDoc, found))
+
+
+@router.post("/projects", status_code=201)
+async def create_project(new: NewProject, services: TheServices, actor: TheActor) -> documents.ProjectDoc:
+    """Create a project by hand."""
+    return documents.ProjectDoc.model_validate(await services.projects.create(actor, new.name))
+
+
+@router.post("/deploys")
+async def deploy(
+    request: Request,
+    services: TheServices,
+    actor: TheActor,
+    project: Annotated[str | None, Query(description="overrides the manifest's name")] = None,
+    dry_run: Annotated[bool, Query()] = False,
+) -> documents.DeployDoc:
+    """Deploy a directory, sent as a gzipped tar: build, apply the manifest, activate."""
+    bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
+    result = await services.projects.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
+    return documents.DeployDoc.model_validate(result)
+
+
+@router.get("/projects/{project}")
+async def show_project(project: str, services: TheServices, actor: TheActor) -> documents.ProjectDoc:
+    """Show a project."""
+    return documents.ProjectDoc.model_validate(await services.projects.get(actor, project))
+
+
+@router.delete("/projects/{project}", status_code=204)
+async def delete_project(project: str, services: TheServices, actor: TheActor) -> None:
+    """Delete a project, everything in it and its data key."""
+    await services.projects.delete(actor, project)
+
+
+@router.put("/projects/{project}/retention")
+async def set_retention(
+    project: str, days: Retention, services: TheServices, actor: TheActor
+) -> documents.ProjectDoc:
+    """Say for how many days finished sessions, events and logs are kept."""
+    changed = await services.projects.set_retention(
+        actor, project, sessions=days.sessions, events=days.events, logs=days.logs
+    )
+    return documents.ProjectDoc.model_validate(changed)
+
+
+@router.get("/projects/{project}/variables")
+async def list_variables(
+    project: str, services: TheServices, actor: TheActor
+) -> documents.Page[documents.VariableDoc]:
+    """List a project's variables; values of secrets are never shown."""
+    found = await services.projects.variables(actor, project)
+    return documents.Page(items=documents.many(documents.VariableDoc, found))
+
+
+@router.put("/projects/{project}/variables/{name}", status_code=204)
+async def set_variable(
+    project: str, name: str, new: NewValue, services: TheServices, actor: TheActor
+) -> None:
+    """Set a variable."""
+    await services.projects.set_variable(
+        actor, project, name, new.value, is_secret=new.is_secret, description=new.description
+    )
+
+
+@router.delete("/projects/{project}/variables/{name}", status_code=204)
+async def delete_variable(project: str, name: str, services: TheServices, actor: TheActor) -> None:
+    """Delete a variable."""
+    await services.projects.delete_variable(actor, project, name)
+
+
+@router.get("/projects/{project}/builds")
+async def list_builds(
+    project: str, services: TheServices, actor: TheActor
+) -> documents.Page[documents.BuildDoc]:
+    """List a project's builds, newest first."""
+    return documents.Page(
+        items=documents.many(documents.BuildDoc, await services.projects.builds(actor, project))
+    )
+
+
+@router.get("/builds/{build_id}")
+async def show_build(build_id: str, services: TheServices, actor: TheActor) -> documents.BuildDoc:
+    """Show a build."""
+    return documents.BuildDoc.model_validate(await services.projects.build(actor, build_id))
+
+
+@router.get("/projects/{project}/deployments")
+async def list_deployments(
+    project: str, services: TheServices, actor: TheActor
+) -> documents.Page[documents.DeploymentDoc]:
+    """List a project's deployments, newest first."""
+    found = await services.projects.deployments(actor, project)
+    return documents.Page(items=documents.many(documents.DeploymentDoc, found))
+
+
+@router.post("/deployments/{deployment_id}/activate")
+async def activate(deployment_id: str, services: TheServices, actor: TheActor) -> documents.DeploymentDoc:
+    """Give new sessions to this deployment; the one before drains."""
+    return documents.DeploymentDoc.model_validate(await services.projects.activate(actor, deployment_id))
+
+
+@router.post("/deployments/{deployment_id}/deactivate")
+async def deactivate(deployment_id: str, services: TheServices, actor: TheActor) -> documents.DeploymentDoc:
+    """Give no new sessions to this deployment."""
+    changed = await services.projects.deactivate(actor, deployment_id)
+    return documents.DeploymentDoc.model_validate(changed)
+
+
+@router.delete("/deployments/{deployment_id}", status_code=204)
+async def delete_deployment(deployment_id: str, services: TheServices, actor: TheActor) -> None:
+    """Delete a deployment that is inactive."""
+    await services.projects.delete_deployment(actor, deployment_id)
+
+
+@router.get("/projects/{project}/triggers")
+async def list_triggers(
+    project: str, services: TheServices, actor: TheActor
+) -> documents.Page[documents.TriggerDoc]:
+    """List a project's triggers and how they fare."""
+    found = await services.projects.triggers(actor, project)
+    return documents.Page(
+        items=[
+            documents.TriggerDoc.of(trigger, await services.events.trigger_status(actor, trigger))
+            for trigger in found
+        ]
+    )
+
+
+@router.get("/triggers/{trigger_id}")
+async def show_trigger(trigger_id: str, services: TheServices, actor: TheActor) -> documents.TriggerDoc:
+    """Show a trigger: its address, its next time, its last error, what it listens to."""
+    trigger = await services.projects.trigger(actor, trigger_id)
+    return documents.TriggerDoc.of(trigger, await services.events.trigger_status(actor, trigger))

@@ -1,0 +1,51 @@
+"""The command `ninelives` and its groups."""
+
+from importlib.metadata import version
+
+import click
+
+from ninelives_server.cli import (
+    access,
+    connections,
+    demo,
+    events,
+    projects,
+    sessions,
+    setup,
+    up,
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("ninelives"), prog_name="ninelives")
+def cli() -> None:
+    """Self-hosted automation: plain Python that survives crashes, on your own OAuth apps.
+
+    Start with `ninelives up`. Commands talk to the server at NINELIVES_SERVER_URL (default: the one that
+    `up` started). Exit codes: 0 done, 1 the thing itself failed, 2 usage, 3 no such thing, 4 no server or
+    not allowed.
+    """
+
+
+for command in (
+    up.up,
+    up.server,
+    up.worker,
+    setup.init,
+    setup.doctor,
+    setup.fake_salesforce,
+    access.login,
+    access.token,
+    demo.demo,
+    projects.deploy,
+    projects.project,
+    projects.build,
+    projects.deployment,
+    projects.trigger,
+    projects.var,
+    connections.connection,
+    connections.integrations,
+    events.event,
+    sessions.session,
+):
+    cli.add_command(command)

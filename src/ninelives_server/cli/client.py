@@ -1,0 +1,164 @@
+"""How commands talk to a server: HTTP with a token, errors as exit codes.
+
+The address is `NINELIVES_SERVER_URL`, else the one in `DIR/server.json` (written by `up`); the token is
+`NINELIVES_TOKEN`, else the admin token in `DIR/private/admin-token`.
+"""
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import httpx2
+
+from ninelives_server import settings as settings_module
+from ninelives_server.errors import SetupError
+
+FAILED = 1  # the thing itself failed
+USAGE = 2
+NO_SUCH_THING = 3
+NO_SERVER = 4  # or not allowed
+
+
+class Stop(click.ClickException):
+    """Ends a command with a message on stderr and an exit code."""
+
+    def __init__(self, message: str, exit_code: int = FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it on the class
+
+    def show(self, file: Any = None) -> None:
+        """Print the message as it is; it says what to do."""
+        click.echo(self.format_message(), err=True, file=file)
+
+
+def fail(message: str, exit_code: int = FAILED) -> NoReturn:
+    """End the command."""
+    raise Stop(message, exit_code)
+
+
+class Client:
+    """One server, spoken to as one user."""
+
+    def __init__(self, base_url: str, token: str, ca_file: Path | None = None) -> None:
+        self.base_url = base_url
+        context = ssl.create_default_context()
+        if ca_file is not None:
+            context.load_verify_locations(ca_file)
+        self._http = httpx2.Client(
+            base_url=f"{base_url}/api/v1",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=60.0,
+            verify=context,
+            trust_env=False,
+        )
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: object = None,
+        content: bytes | None = None,
+        params: Mapping[str, object] | None = None,
+    ) -> Any:
+        """Call the API and return the answer's JSON, or `None` for an empty one.
+
+        Raises:
+            Stop: The server is not there (4), does not allow it (4), has no such thing (3) or refuses (1, 2).
+        """
+        query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        try:
+            answer = self._http.request(method, path, json=body, content=content, params=query)
+        except httpx2.HTTPError as error:
+            fail(
+                f"no server answers at {self.base_url} ({error}); start one with `ninelives up` or set "
+                "NINELIVES_SERVER_URL",
+                NO_SERVER,
+            )
+        if not answer.is_success:
+            _refused(answer)
+        return answer.json() if answer.content else None
+
+    def stream(self, path: str) -> Iterator[Any]:
+        """Yield the JSON of each server-sent event of a stream, until it ends."""
+        try:
+            with self._http.stream("GET", path, timeout=None) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    _refused(answer)
+                for line in answer.iter_lines():
+                    if line.startswith("data: "):
+                        yield json.loads(line.removeprefix("data: "))
+        except httpx2.HTTPError as error:
+            fail(f"the connection to {self.base_url} broke: {error}", NO_SERVER)
+
+    def pages(
+        self, path: str, params: Mapping[str, object] | None = None, *, by: str = "cursor"
+    ) -> list[Any]:
+        """Return all items of a list."""
+        items: list[Any] = []
+        query = dict(params or {})
+        while True:
+            page = self.call("GET", path, params=query)
+            items += page["items"]
+            if not page.get("next_cursor"):
+                return items
+            query[by] = page["next_cursor"]
+
+    def connection_id(self, ref: str) -> str:
+        """Return the id of a connection named by id or `PROJECT/NAME`."""
+        return self._id_of(ref, "con_", "/connections", lambda project: {"project": project})
+
+    def trigger_id(self, ref: str) -> str:
+        """Return the id of a trigger named by id or `PROJECT/NAME`."""
+        return self._id_of(ref, "trg_", None, lambda _project: {})
+
+    def _id_of(self, ref: str, prefix: str, path: str | None, params: Any) -> str:
+        if ref.startswith(prefix) and "/" not in ref:
+            return ref
+        project, slash, name = ref.partition("/")
+        if not slash or not name:
+            fail(f"{ref!r} is neither an id ({prefix}…) nor PROJECT/NAME", USAGE)
+        found = self.pages(path or f"/projects/{project}/triggers", params(project))
+        for thing in found:
+            if thing["name"] == name:
+                return str(thing["id"])
+        names = ", ".join(sorted(thing["name"] for thing in found)) or "none"
+        fail(f"project {project!r} has no {name!r}; it has: {names}", NO_SUCH_THING)
+
+
+def _refused(answer: httpx2.Response) -> NoReturn:
+    try:
+        detail = str(answer.json().get("detail", answer.text))
+    except ValueError:
+        detail = f"the server answered {answer.status_code}: {answer.text[:300]}"
+    codes = {401: NO_SERVER, 403: NO_SERVER, 421: NO_SERVER, 404: NO_SUCH_THING, 400: USAGE, 422: USAGE}
+    fail(detail, codes.get(answer.status_code, FAILED))
+
+
+def connect(data_dir: Path | None = None) -> Client:
+    """Find the server and the token, as the module says."""
+    try:
+        found = settings_module.load(data_dir=data_dir)
+    except SetupError as error:
+        fail(str(error), USAGE)
+    url = found.server_url or _address(found.data_dir)
+    token = found.token.get_secret_value() if found.token else _admin_token(found.private_dir)
+    return Client(url, token, found.ca_file)
+
+
+def _address(data_dir: Path) -> str:
+    return settings_module.address_of(data_dir) or fail(
+        f"no server runs on {data_dir}; start one with `ninelives up` or set NINELIVES_SERVER_URL", NO_SERVER
+    )
+
+
+def _admin_token(private_dir: Path) -> str:
+    path = private_dir / "admin-token"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fail(f"{path} cannot be read ({error.strerror}); set NINELIVES_TOKEN", NO_SERVER)

@@ -1,0 +1,61 @@
+"""`event`: what happened, what became of it, and again."""
+
+import json
+
+import click
+
+from ninelives_server.cli import output as out
+from ninelives_server.cli.client import connect, fail
+
+
+@click.group()
+def event() -> None:
+    """Events: stored once each, dispatched to triggers."""
+
+
+@event.command("list")
+@click.argument("project")
+@click.option("--limit", default=50, show_default=True)
+@out.option
+def list_events(project: str, limit: int, output: str) -> None:
+    """List a project's events, newest first."""
+    page = connect().call("GET", "/events", params={"project": project, "limit": limit})
+    out.document(
+        output, page, out.table(("id", "event_type", "record_id", "created_at", "dispatch"), "no events yet")
+    )
+
+
+@event.command("show")
+@click.argument("event_id")
+@out.option
+def show_event(event_id: str, output: str) -> None:
+    """Show an event with its data."""
+    out.document(output, connect().call("GET", f"/events/{event_id}"), out.fields)
+
+
+@event.command("redispatch")
+@click.argument("event_id")
+@click.option("--deployment", help="instead of the active one")
+@out.option
+def redispatch(event_id: str, deployment: str | None, output: str) -> None:
+    """Dispatch a copy of a stored event again."""
+    again = connect().call("POST", f"/events/{event_id}/redispatch", body={"deployment_id": deployment})
+    out.document(output, again, out.fields)
+
+
+@event.command("verify-filter")
+@click.argument("expression")
+@click.option("--data", help="JSON to try it on")
+@click.option("--event-type", default="")
+@out.option
+def verify_filter(expression: str, data: str | None, event_type: str, output: str) -> None:
+    """Check a CEL filter over `data` and `event_type`; exit 1 where it is not valid."""
+    question = {
+        "filter": expression,
+        "data": json.loads(data) if data else None,
+        "event_type": event_type,
+    }
+    answer = connect().call("POST", "/events/verify-filter", body=question)
+    out.document(output, answer, out.fields)
+    if answer["error"]:
+        fail(f"the filter is not valid: {answer['error']}")

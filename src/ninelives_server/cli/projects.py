@@ -1,0 +1,226 @@
+"""`deploy`, `project`, `build`, `deployment`, `trigger` and `var`."""
+
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+import click
+
+from ninelives_server.cli import output as out
+from ninelives_server.cli.client import USAGE, connect, fail
+from ninelives_server.cli.values import value_of
+
+_SKIPPED = {"__pycache__", "node_modules"}
+
+
+def bundle(directory: Path) -> bytes:
+    """Pack a directory as a gzipped tar, without dotfiles and caches."""
+    if not directory.is_dir():
+        fail(f"{directory} is no directory", USAGE)
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for path in sorted(directory.rglob("*")):
+            parts = path.relative_to(directory).parts
+            if path.is_file() and not any(p.startswith(".") or p in _SKIPPED for p in parts):
+                tar.add(path, arcname="/".join(parts), recursive=False)
+    return packed.getvalue()
+
+
+@click.command()
+@click.argument("directory", default=".", type=click.Path(path_type=Path))
+@click.option("--project", help="deploy under this name instead of the manifest's")
+@click.option("--dry-run", is_flag=True, help="say what would change, change nothing")
+@out.option
+def deploy(directory: Path, project: str | None, dry_run: bool, output: str) -> None:
+    """Build DIRECTORY, apply its manifest and activate it, all or nothing."""
+    result = connect().call(
+        "POST", "/deploys", content=bundle(directory), params={"project": project, "dry_run": dry_run}
+    )
+    for warning in result["warnings"]:
+        out.say(f"warning: {warning}")
+
+    def show(_: object) -> None:
+        for action in result["actions"]:
+            click.echo(f"- {action}")
+        state = "would change" if dry_run and result["changed"] else "deployed"
+        click.echo(state if result["changed"] else "nothing changed")
+
+    out.document(output, result, show)
+
+
+@click.group()
+def project() -> None:
+    """Projects."""
+
+
+@project.command("list")
+@out.option
+def list_projects(output: str) -> None:
+    """List projects."""
+    page = connect().call("GET", "/projects")
+    out.document(
+        output,
+        page,
+        out.table(("id", "name", "created_at"), "no projects yet; make one with `ninelives init first`"),
+    )
+
+
+@project.command("show")
+@click.argument("name")
+@out.option
+def show_project(name: str, output: str) -> None:
+    """Show a project."""
+    out.document(output, connect().call("GET", f"/projects/{name}"), out.fields)
+
+
+@project.command("create")
+@click.argument("name")
+@out.option
+def create_project(name: str, output: str) -> None:
+    """Create a project by hand: a name, no code."""
+    out.document(output, connect().call("POST", "/projects", body={"name": name}), out.fields)
+
+
+@project.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="do not ask")
+def delete_project(name: str, yes: bool) -> None:
+    """Delete a project with its connections, sessions, events and key."""
+    if not yes:
+        if not sys.stdin.isatty():
+            fail("say --yes to delete a project without being asked", USAGE)
+        click.confirm(f"delete project {name!r} and everything in it?", abort=True, err=True)
+    connect().call("DELETE", f"/projects/{name}")
+
+
+@project.command("retention")
+@click.argument("name")
+@click.option("--sessions", type=int, help="days; 0 is for ever")
+@click.option("--events", type=int, help="days; 0 is for ever")
+@click.option("--logs", type=int, help="days; 0 is for ever")
+@out.option
+def retention(name: str, sessions: int | None, events: int | None, logs: int | None, output: str) -> None:
+    """Say for how many days finished sessions, events and logs are kept."""
+    body = {"sessions": sessions, "events": events, "logs": logs}
+    out.document(output, connect().call("PUT", f"/projects/{name}/retention", body=body), out.fields)
+
+
+@click.group()
+def build() -> None:
+    """Builds: immutable code bundles."""
+
+
+@build.command("list")
+@click.argument("project")
+@out.option
+def list_builds(project: str, output: str) -> None:
+    """List a project's builds."""
+    page = connect().call("GET", f"/projects/{project}/builds")
+    out.document(output, page, out.table(("id", "sha256", "size_bytes", "created_at"), "no builds yet"))
+
+
+@build.command("show")
+@click.argument("build_id")
+@out.option
+def show_build(build_id: str, output: str) -> None:
+    """Show a build: entry points and resolved requirements."""
+    out.document(output, connect().call("GET", f"/builds/{build_id}"), out.fields)
+
+
+@click.group()
+def deployment() -> None:
+    """Deployments: builds in service."""
+
+
+@deployment.command("list")
+@click.argument("project")
+@out.option
+def list_deployments(project: str, output: str) -> None:
+    """List a project's deployments."""
+    page = connect().call("GET", f"/projects/{project}/deployments")
+    columns = ("id", "state", "build_id", "state_since")
+    out.document(output, page, out.table(columns, "no deployments yet; make one with `ninelives deploy`"))
+
+
+def _deployment_action(name: str, help_text: str) -> None:
+    @deployment.command(name, help=help_text)
+    @click.argument("deployment_id")
+    @out.option
+    def command(deployment_id: str, output: str) -> None:
+        out.document(output, connect().call("POST", f"/deployments/{deployment_id}/{name}"), out.fields)
+
+
+_deployment_action("activate", "Give new sessions to this deployment; the one before drains.")
+_deployment_action("deactivate", "Give no new sessions to this deployment.")
+
+
+@deployment.command("delete")
+@click.argument("deployment_id")
+def delete_deployment(deployment_id: str) -> None:
+    """Delete a deployment that is inactive."""
+    connect().call("DELETE", f"/deployments/{deployment_id}")
+
+
+@click.group()
+def trigger() -> None:
+    """Triggers: what starts sessions."""
+
+
+@trigger.command("list")
+@click.argument("project")
+@out.option
+def list_triggers(project: str, output: str) -> None:
+    """List a project's triggers."""
+    page = connect().call("GET", f"/projects/{project}/triggers")
+    columns = ("name", "type", "event_type", "call", "webhook_url", "last_error")
+    out.document(output, page, out.table(columns, "no triggers; add them to ninelives.yaml and deploy"))
+
+
+@trigger.command("show")
+@click.argument("trigger")
+@out.option
+def show_trigger(trigger: str, output: str) -> None:
+    """Show a trigger (id or PROJECT/NAME): its address, what it listens to, its last error."""
+    client = connect()
+    out.document(output, client.call("GET", f"/triggers/{client.trigger_id(trigger)}"), out.fields)
+
+
+@click.group()
+def var() -> None:
+    """Variables: what sessions find in their environment."""
+
+
+@var.command("set")
+@click.argument("project")
+@click.argument("name")
+@click.argument("value")
+@click.option("--secret", is_flag=True, help="write-only; VALUE must be `-`, `@path` or `env:NAME`")
+@click.option("--description", default="")
+def set_variable(project: str, name: str, value: str, secret: bool, description: str) -> None:
+    """Set a variable. VALUE is text, `-` (standard input), `@path` or `env:NAME`."""
+    body = {
+        "value": value_of(value, what=name, secret=secret),
+        "is_secret": secret,
+        "description": description,
+    }
+    connect().call("PUT", f"/projects/{project}/variables/{name}", body=body)
+
+
+@var.command("list")
+@click.argument("project")
+@out.option
+def list_variables(project: str, output: str) -> None:
+    """List a project's variables; secrets are not shown."""
+    page = connect().call("GET", f"/projects/{project}/variables")
+    out.document(
+        output, page, out.table(("name", "value", "is_secret", "is_set", "description"), "no variables")
+    )
+
+
+@var.command("delete")
+@click.argument("project")
+@click.argument("name")
+def delete_variable(project: str, name: str) -> None:
+    """Delete a variable."""
+    connect().call("DELETE", f"/projects/{project}/variables/{name}")

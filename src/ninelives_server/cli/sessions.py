@@ -1,0 +1,145 @@
+"""`session`: start, look, watch, stop."""
+
+import json
+from typing import Any
+
+import click
+
+from ninelives_server.cli import output as out
+from ninelives_server.cli.client import FAILED, USAGE, Client, connect, fail
+
+_TERMINAL = {"completed", "error", "stopped"}
+
+
+@click.group()
+def session() -> None:
+    """Sessions: runs of an entry point."""
+
+
+def _inputs(pairs: tuple[str, ...]) -> dict[str, Any]:
+    inputs = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            fail(f"{pair!r} is not KEY=JSON", USAGE)
+        try:
+            inputs[key] = json.loads(text)
+        except ValueError:
+            fail(
+                f"the value of {key!r} is not JSON: {text!r}; a text needs quotes: {key}='\"{text}\"'", USAGE
+            )
+    return inputs
+
+
+@session.command("start")
+@click.argument("project")
+@click.argument("entrypoint")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=JSON", help="part of event.data")
+@click.option("--durable/--no-durable", default=False, show_default=True, help="journal it, so it survives")
+@click.option("--wait", is_flag=True, help="wait for its end; exit 1 unless it completed")
+@out.option
+def start(
+    project: str, entrypoint: str, pairs: tuple[str, ...], durable: bool, wait: bool, output: str
+) -> None:
+    """Start a session of ENTRYPOINT (FILE.py:FUNC) without an event."""
+    client = connect()
+    document = client.call(
+        "POST",
+        f"/projects/{project}/sessions",
+        body={"entrypoint": entrypoint, "inputs": _inputs(pairs), "is_durable": durable},
+    )
+    if wait:
+        out.say(f"session {document['id']} started")
+        document = _wait(client, document["id"])
+    out.document(output, document, out.fields)
+    if wait and document["state"] != "completed":
+        raise SystemExit(FAILED)
+
+
+def _wait(client: Client, session_id: str) -> Any:
+    """Follow the stream until the end; it may break when the server restarts."""
+    document = client.call("GET", f"/sessions/{session_id}")
+    while document["state"] not in _TERMINAL:
+        for document in client.stream(f"/sessions/{session_id}/watch"):  # noqa: B007
+            pass
+        document = client.call("GET", f"/sessions/{session_id}")
+    return document
+
+
+@session.command("list")
+@click.argument("project", required=False)
+@click.option(
+    "--state", type=click.Choice(["created", "running", "waiting", "completed", "error", "stopped"])
+)
+@click.option("--record", "record_id", help="of the record whose event started it")
+@click.option("--limit", default=50, show_default=True)
+@out.option
+def list_sessions(
+    project: str | None, state: str | None, record_id: str | None, limit: int, output: str
+) -> None:
+    """List sessions, newest first."""
+    page = connect().call(
+        "GET",
+        "/sessions",
+        params={"project": project, "state": state, "record_id": record_id, "limit": limit},
+    )
+    columns = ("id", "state", "entrypoint", "is_durable", "created_at", "ended_at")
+    out.document(
+        output, page, out.table(columns, "no sessions yet; start one with `ninelives session start`")
+    )
+
+
+@session.command("show")
+@click.argument("session_id")
+@out.option
+def show(session_id: str, output: str) -> None:
+    """Show a session with its result or error."""
+    out.document(output, connect().call("GET", f"/sessions/{session_id}"), out.fields)
+
+
+@session.command("logs")
+@click.argument("session_id")
+@out.option
+def logs(session_id: str, output: str) -> None:
+    """Print exactly what user code printed."""
+    items = connect().pages(f"/sessions/{session_id}/logs", by="after")
+    if output == "json":
+        click.echo(json.dumps({"items": items, "next_cursor": None}, ensure_ascii=False))
+        return
+    for item in items:
+        click.echo(item["text"], nl=False)
+
+
+@session.command("steps")
+@click.argument("session_id")
+@out.option
+def steps(session_id: str, output: str) -> None:
+    """Print the journal: steps, waits and values in the order of their commits."""
+    items = connect().pages(f"/sessions/{session_id}/steps", by="after")
+    columns = ("seq", "strand", "kind", "name", "status", "attempt", "started_at", "ended_at", "preview")
+    page = {"items": items, "next_cursor": None}
+    out.document(output, page, out.table(columns, "no steps yet"))
+
+
+@session.command("stop")
+@click.argument("session_id")
+@click.option("--reason", default="")
+@click.option("--grace", default=10.0, show_default=True, help="seconds until it is killed")
+@click.option("--kill", is_flag=True, help="do not ask first")
+@out.option
+def stop(session_id: str, reason: str, grace: float, kill: bool, output: str) -> None:
+    """Ask a session to stop; kill it when the grace is over."""
+    body = {"reason": reason, "grace": grace, "kill": kill}
+    out.document(output, connect().call("POST", f"/sessions/{session_id}/stop", body=body), out.fields)
+
+
+@session.command("watch")
+@click.argument("session_id")
+@out.option
+def watch(session_id: str, output: str) -> None:
+    """Print the session at each change until it has ended (with -o json: a document a line)."""
+    for document in connect().stream(f"/sessions/{session_id}/watch"):
+        if output == "json":
+            click.echo(json.dumps(document, ensure_ascii=False))
+        else:
+            click.echo(f"{document['state_since']}  {document['state']}")

@@ -1,0 +1,255 @@
+"""`up`, `server` and `worker`: the commands that run things themselves instead of asking a server."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import click
+
+from ninelives_server import log
+from ninelives_server import settings as settings_module
+from ninelives_server.cli import directory
+from ninelives_server.cli.client import FAILED, USAGE, fail
+from ninelives_server.cli.processes import Child
+from ninelives_server.errors import SetupError
+from ninelives_server.settings import Settings
+
+logger = log.get(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Steps in hand get 10 s at a shutdown; the worker itself needs a little more to report them. seconds
+WORKER_GRACE = 12.0
+
+
+def _setup_errors(command: Callable[P, R]) -> Callable[P, R]:
+    """Show what whoever runs the server must put right, without a traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except SetupError as error:
+            return fail(str(error), FAILED)
+
+    return run
+
+
+def _server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for decorate in reversed(
+        (
+            click.option("--host", help="address to bind; default 127.0.0.1"),
+            click.option("--port", type=int, help="default 9980; 0 picks a free one"),
+            click.option(
+                "--data-dir", type=click.Path(path_type=Path), help="default $XDG_DATA_HOME/ninelives"
+            ),
+            click.option("--public-url", help="address under which browsers and other systems reach it"),
+            click.option("--web-url", help="address of the pages, where it is another one"),
+            click.option("--database-url", help="postgresql://…; default: SQLite in the data directory"),
+            click.option(
+                "--temporal-address", metavar="HOST:PORT", help="your own Temporal; default: embedded"
+            ),
+            click.option("--temporal-namespace", help="default: default"),
+        )
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_server_options
+@click.option("--no-worker", is_flag=True, help="run no session on this machine")
+@_setup_errors
+def up(*, no_worker: bool, **flags: Any) -> None:
+    """Run everything on this machine: server, database, Temporal and one worker."""
+    settings = settings_module.load(**flags)
+    log.configure(settings.log_level, settings.log_format)
+    with directory.owned(settings):
+        sock = directory.bound(settings.host, settings.port)
+        settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        asyncio.run(_run(settings, sock, embedded=True, with_worker=not no_worker))
+
+
+async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> None:
+    """Start everything in order, serve until a signal, stop backwards."""
+    from ninelives_server import server
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    local = f"http://{_local_host(settings.host)}:{settings.port}"
+    async with server.started(settings, embedded=embedded) as running:
+        serving = asyncio.create_task(running.serve(sock))
+        worker = _worker(settings, await running.worker_token(), local) if with_worker else None
+        working = asyncio.create_task(worker.run()) if worker else None
+        await running.ready(with_worker=with_worker)
+        with directory.announced(settings, local):
+            await _greet(settings, running)
+            stopped = asyncio.create_task(stop.wait())
+            await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
+            _say(settings, "stopping")
+            running.begin_stop()
+            if worker and working:
+                await worker.stop(WORKER_GRACE)
+                await working
+            running.end_serving()
+            await serving
+    _say(settings, "stopped")
+
+
+def _say(settings: Settings, state: str) -> None:
+    if settings.log_format == "json":
+        logger.info(f"server.{state}")
+    else:
+        click.echo("stopping …" if state == "stopping" else state, err=True)
+
+
+def _local_host(host: str) -> str:
+    return "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104
+
+
+def _worker(settings: Settings, token: str, url: str) -> Child:
+    token_file = settings.private_dir / "worker-token"
+    token_file.touch(mode=0o600)
+    token_file.chmod(0o600)
+    token_file.write_text(token + "\n", encoding="utf-8")
+    logs = settings.data_dir / "logs"
+    logs.mkdir(exist_ok=True)
+    arguments = [sys.executable, "-m", "ninelives_server", "worker", "--server", url]
+    arguments += ["--token-file", str(token_file), "--data-dir", str(settings.data_dir)]
+    # Told, not asked for: by the time it asks, we may be dead and somebody else its parent.
+    arguments += ["--follow-parent", str(os.getpid())]
+    return Child("worker", arguments, log_file=logs / "worker.log")
+
+
+async def _greet(settings: Settings, running: Any) -> None:
+    """Say where it is and how to log in; on stderr, as all that is meant for people.
+
+    A log for programs stays one, without a login link in it: `ninelives login --web` makes one.
+    """
+    if settings.log_format == "json":
+        logger.info("server.ready", url=settings.pages_url, local_url=f"http://localhost:{settings.port}")
+        return
+    lines = ["", f"  Ninelives is ready at {settings.pages_url}"]
+    if settings.public_url:
+        lines.append(f"  (on this machine: http://localhost:{settings.port})")
+    if not await running.services.access.has_logged_in():
+        lines += ["", "  Log in with this link (10 minutes, once):", f"    {await running.login_url()}"]
+    else:
+        lines += ["", "  Log in with: ninelives login --web"]
+    if os.environ.get("SSH_CONNECTION") and not settings.public_url:
+        name = socket.gethostname()
+        lines += ["", "  From your own machine, forward the port first:"]
+        lines.append(f"    ssh -L {settings.port}:localhost:{settings.port} {name}")
+    if warning := await running.isolation_warning():
+        lines += ["", f"  Warning: {warning}"]
+    click.echo("\n".join([*lines, "", "  Ctrl-C stops it; sessions go on at the next start.", ""]), err=True)
+
+
+@click.group()
+def server() -> None:
+    """A server without embedded parts, and the care of its data."""
+
+
+@server.command("run")
+@_server_options
+@_setup_errors
+def server_run(**flags: Any) -> None:
+    """Run a server only: it needs --database-url, --temporal-address and encryption keys."""
+    settings = settings_module.load(**flags)
+    log.configure(settings.log_level, settings.log_format)
+    for name, value in (
+        ("--database-url", settings.database_url),
+        ("--temporal-address", settings.temporal_address),
+        ("NINELIVES_ENCRYPTION_KEYS", settings.encryption_keys),
+    ):
+        if value is None:
+            fail(f"`server run` needs {name}; `ninelives up` has embedded parts for one machine", USAGE)
+    with directory.owned(settings):
+        sock = directory.bound(settings.host, settings.port)
+        settings = settings.model_copy(update={"port": sock.getsockname()[1]})
+        asyncio.run(_run(settings, sock, embedded=False, with_worker=False))
+
+
+@server.command("migrate")
+@click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--database-url")
+@_setup_errors
+def server_migrate(**flags: Any) -> None:
+    """Bring the database to this version's schema; refuses a newer one."""
+    from ninelives_server.store import schema
+
+    settings = settings_module.load(**flags)
+    with directory.owned(settings):
+        url = settings.database_url.get_secret_value() if settings.database_url else None
+        before, after = schema.migrate(url, settings.private_dir / "ninelives.db")
+    click.echo(f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}")
+
+
+@server.command("rotate-key")
+@click.option("--data-dir", type=click.Path(path_type=Path))
+@click.option("--database-url")
+@_setup_errors
+def server_rotate_key(**flags: Any) -> None:
+    """Wrap every data key with the newest master key; no journal is rewritten. The server must be down."""
+    from ninelives_server import server as server_module
+
+    settings = settings_module.load(**flags)
+    with directory.owned(settings):
+        count = asyncio.run(server_module.rotate_keys(settings))
+    click.echo(f"{count} data keys are wrapped with the newest master key")
+
+
+@click.command()
+@click.option("--server", "server_url", required=True, help="address of a server")
+@click.option(
+    "--token-file", type=click.Path(path_type=Path), help="a worker token; default: NINELIVES_TOKEN"
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="for builds and environments")
+@click.option("--name", help="shown to people; default: the host's name")
+@click.option("--slots", type=int, help="sessions at once; default by free memory")
+@click.option("--follow-parent", type=int, hidden=True)
+@_setup_errors
+def worker(
+    *,
+    server_url: str,
+    token_file: Path | None,
+    data_dir: Path | None,
+    name: str | None,
+    slots: int | None,
+    follow_parent: int | None,
+) -> None:
+    """Run sessions for a server; any number of workers on any number of hosts."""
+    from ninelives_server.worker import main
+
+    settings = settings_module.load(data_dir=data_dir)
+    log.configure(settings.log_level, settings.log_format)
+    if token_file is not None:
+        try:
+            token = token_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            fail(f"{token_file} cannot be read: {error.strerror}", USAGE)
+    elif settings.token:
+        token = settings.token.get_secret_value()
+    else:
+        fail("a worker needs a token: --token-file or NINELIVES_TOKEN; see `ninelives token create`", USAGE)
+    code = main.run(
+        server_url=settings_module.normalise_address(server_url),
+        token=token,
+        data_dir=settings.data_dir,
+        name=name or socket.gethostname(),
+        slots=slots if slots is not None else settings.worker.slots,
+        require_isolation=settings.worker.require_isolation,
+        ca_file=settings.ca_file,
+        private_dirs=[settings.private_dir],
+        parent=follow_parent,
+    )
+    raise SystemExit(code)

@@ -1,0 +1,144 @@
+"""The address that other systems call, over HTTP."""
+
+import pytest
+from api_site import Site, Things
+
+from ninelives_server.testing.running import until
+
+pytestmark = [pytest.mark.system]
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def event_of(site: Site, answer):
+    return site.get(f"/events/{answer.json()['event_id']}")
+
+
+def test_a_request_is_answered_with_the_events_id(site: Site, things: Things):
+    """
+    202, in the body and in both headers, and the event is there already.
+    """
+    answer = site.http.post(things.webhook_url, json={"x": 2})
+
+    event = event_of(site, answer)
+    assert answer.status_code == 202
+    assert answer.json() == {"event_id": event["id"]}
+    assert answer.headers["ninelives-event-id"] == answer.headers["autokitteh-event-id"] == event["id"]
+    assert event["data"]["body"]["json"] == {"x": 2}
+    assert event["project_id"] == things.project
+
+
+def test_what_is_answered_there_may_do_nothing_in_a_browser(site: Site, things: Things):
+    """
+    The address is on our origin: no script runs, nothing is sniffed, whatever is answered.
+    """
+    for answer in (site.http.get(things.webhook_url), site.http.get(f"{site.up.url}/webhooks/none")):
+        assert answer.headers["content-security-policy"] == "sandbox"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
+def test_any_method_will_do(site: Site, things: Things, method):
+    """
+    It is the event's type and part of its data.
+    """
+    answer = site.http.request(method, things.webhook_url)
+
+    assert answer.status_code == 202
+    event = site.get(f"/events/{answer.headers['ninelives-event-id']}")
+    assert event["event_type"] == method.lower()
+    assert event["data"]["method"] == method
+
+
+def test_what_follows_the_address_is_kept(site: Site, things: Things):
+    """
+    A suffix of several parts, quoted ones too, and the query.
+    """
+    event = event_of(site, site.http.post(f"{things.webhook_url}/a/b%20c?q=1&q=2", content=b"hello"))
+
+    assert event["data"]["url"]["path_suffix"] == "a/b c"
+    assert event["data"]["url"]["query"] == {"q": "1, 2"}
+    assert event["data"]["body"]["text"] == "hello"
+
+
+def test_an_address_that_nobody_has_is_404(site: Site):
+    """
+    As a problem, with the request's id.
+    """
+    answer = site.http.post(f"{site.up.url}/webhooks/none")
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "not_found"
+
+
+def test_a_project_that_is_not_in_service_has_no_webhook(site: Site):
+    """
+    Nothing is stored for what nobody would get.
+    """
+    mine = site.things()
+    site.good(site.ask("POST", f"/deployments/{mine.deployment_id}/deactivate"))
+
+    assert site.http.post(mine.webhook_url).status_code == 404
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_large_is_413(site: Site, things: Things, chunked):
+    """
+    Whether its length was told before or not; the largest that is allowed passes.
+    """
+    limit = 512 * 1024
+    too_large = b"x" * (limit + 1)
+
+    refused = site.http.post(things.webhook_url, content=iter([too_large]) if chunked else too_large)
+    taken = site.http.post(things.webhook_url, content=b"x" * limit)
+
+    assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+    assert taken.status_code == 202
+
+
+def test_our_own_cookies_do_not_reach_project_code(site: Site, things: Things):
+    """
+    A browser that is logged in sends them along; others' cookies stay.
+    """
+    cookies = f"theirs=1; ninelives_session={site.cookies['admin']}; ninelives_form=x"
+
+    event = event_of(site, site.http.post(things.webhook_url, headers={"Cookie": cookies}))
+
+    assert event["data"]["headers"]["Cookie"] == "theirs=1"
+    assert site.cookies["admin"] not in str(event)
+
+
+def test_a_delivery_that_is_tried_again_is_one_event(site: Site, things: Things):
+    """
+    Senders repeat what they did not hear an answer to.
+    """
+    headers = {"X-GitHub-Delivery": f"d-{things.project}"}
+
+    first, second = (site.http.post(things.webhook_url, headers=headers) for _ in range(2))
+
+    assert first.json() == second.json()
+
+
+def test_a_trace_goes_on_in_event_and_session(site: Site, things: Things):
+    """
+    `traceparent` (W3C Trace Context) is kept from the request to the session that it starts.
+    """
+    event = event_of(site, site.http.post(things.webhook_url, headers={"traceparent": TRACE}))
+
+    def session():
+        found = site.get("/sessions", params={"project": things.project, "limit": 500})["items"]
+        return next((item for item in found if item["event_id"] == event["id"]), None)
+
+    assert event["traceparent"] == TRACE
+    assert until("the session", session)["traceparent"] == TRACE
+
+
+@pytest.mark.parametrize("given", ["nonsense", f"{TRACE}-", "ff" + TRACE[2:]])
+def test_a_trace_that_is_none_is_left_out(site: Site, things: Things, given):
+    """
+    What goes on is well formed or nothing.
+    """
+    event = event_of(site, site.http.post(things.webhook_url, headers={"traceparent": given}))
+
+    assert event["traceparent"] is None

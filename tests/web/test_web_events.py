@@ -1,0 +1,85 @@
+"""Pages of events and triggers."""
+
+import asyncio
+
+import factories
+import httpx2
+from site_world import Site
+
+from ninelives_server.model.triggers import TriggerType
+
+
+async def test_an_event_shows_its_data_and_what_each_trigger_made_of_it(site: Site):
+    """
+    A webhook's event leads to its session; dispatching again leads to another one.
+    """
+    project, _ = await site.project()
+    trigger = await factories.a_trigger(site.services.store, project, name="hook")
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        sent = await client.post(f"{site.url}/webhooks/{trigger.slug}", json={"lead": "<Ada>"})
+    event_id = sent.json()["event_id"]
+    copy = await site.after(await site.post(f"/events/{event_id}/redispatch"))
+
+    listed = await site.text("/projects/lead_router/events")
+    shown = await site.text(f"/events/{event_id}")
+
+    assert "This is the copy" in copy
+    assert "redispatch_of" in copy
+    assert f"/events/{event_id}" in listed
+    assert "&lt;Ada&gt;" in shown
+    assert "<Ada>" not in shown
+
+
+async def test_an_event_appears_in_the_list_while_it_is_looked_at(site: Site):
+    """
+    Without a reload, as soon as it is committed.
+    """
+    project, _ = await site.project()
+    async with site.browser.stream("GET", "/projects/lead_router/events/live") as answer:
+        parts = answer.aiter_text()
+        text = await anext(parts)
+        session = await site.session(project)
+        async with asyncio.timeout(30):
+            while session.event_id not in text:
+                text += await anext(parts)
+
+    assert "No events yet" in text
+
+
+async def test_a_webhook_trigger_shows_its_address_and_who_can_reach_it(site: Site):
+    """
+    An address on localhost is useless to others, and that is said here, not at the connection.
+    """
+    project, _ = await site.project()
+    trigger = await factories.a_trigger(site.services.store, project, name="hook")
+
+    html = await site.text("/projects/lead_router/triggers")
+
+    assert f"{site.url}/webhooks/{trigger.slug}" in html
+    assert "reaches this machine only" in html
+
+
+async def test_a_trigger_on_a_connection_says_why_it_does_not_listen(site: Site):
+    """
+    Topic and reason are shown from the beginning, not only once something arrived.
+    """
+    project, _ = await site.project()
+    connection = await factories.a_connection(site.services.store, project)
+    await factories.a_trigger(
+        site.services.store,
+        project,
+        name="on_lead",
+        type=TriggerType.CONNECTION,
+        connection_id=connection.id,
+        event_type="lead",
+        filter='data.ChangeEventHeader.changeType == "CREATE"',
+    )
+
+    html = await site.text("/projects/lead_router/triggers")
+    overview = await site.text("/projects/lead_router")
+
+    assert "not connected" in html
+    assert "/data/leadchangeevent" in html.lower()
+    assert "is init_required" in html
+    assert "CREATE" in html
+    assert "on_lead: connection" in overview

@@ -1,0 +1,55 @@
+"""Write the reference pages that are made from the code: commands and the OpenAPI document.
+
+`make reference` runs it; tests compare what it would write with what is committed.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from fastapi import FastAPI
+
+from ninelives_server.api import app as api_app
+from ninelives_server.cli.app import cli
+
+REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ("ninelives",)) -> Iterator[tuple[str, str]]:
+    """Yield the name and the help text of a command and of those below it."""
+    context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+    if not command.hidden:
+        yield " ".join(path), command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from commands(command.commands[name], (*path, name))
+
+
+def cli_page() -> str:
+    """Return docs/reference/cli.md."""
+    parts = [
+        "# Commands",
+        "",
+        "Made from the program by `make reference`. A thing is named by its id or by `PROJECT/NAME`. With",
+        "`-o json` a command prints exactly one JSON document on stdout (`watch`: one a line); what is meant",
+        "for people goes to stderr. Exit codes: 0 done, 1 the thing itself failed, 2 usage, 3 no such thing,",
+        "4 no server or not allowed.",
+        "No secret is taken from a command's arguments: use `-` (standard input), `@path` or `env:NAME`.",
+        "",
+    ]
+    for name, text in commands(cli):
+        parts += [f"## {name}", "", "```text", text.replace("\b", "").rstrip(), "```", ""]
+    return "\n".join(parts)
+
+
+def openapi() -> str:
+    """Return docs/reference/openapi.json."""
+    app = FastAPI(title="Ninelives", version="1")
+    app.include_router(api_app.router)
+    return json.dumps(app.openapi(), indent=1, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    (REFERENCE / "cli.md").write_text(cli_page(), encoding="utf-8")
+    (REFERENCE / "openapi.json").write_text(openapi(), encoding="utf-8")
