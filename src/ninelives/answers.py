@@ -1,0 +1,61 @@
+"""Answering the event that started the session, and starting other sessions."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from ninelives import host
+
+
+def outcome(value: Any, *, event_id: str | None = None) -> None:
+    """Add a JSON value to what the session's event, or another one of the project, came to."""
+    host.required("ninelives.outcome").call("outcome", {"value": value, "event_id": event_id})
+
+
+def http_outcome(
+    status_code: int = 200,
+    body: Any = None,
+    *,
+    json: Any = None,
+    headers: Mapping[str, str] | None = None,
+    more: bool = False,
+    event_id: str | None = None,
+) -> None:
+    """Answer the HTTP request that started the session.
+
+    Args:
+        status_code: Of the first answer; later ones of the same request add to its body.
+        body: Text and bytes as they are, anything else as JSON.
+        json: Anything, as JSON with its content type; not together with `body`.
+        headers: Of the first answer.
+        more: Further answers to the same request will follow.
+        event_id: Answers another event than the session's own.
+    """
+    if body is not None and json is not None:
+        raise ValueError("http_outcome takes body or json, not both")
+    answer: dict[str, Any] = {"status_code": status_code, "headers": dict(headers or {}), "more": more}
+    if isinstance(body, bytes | bytearray):
+        answer["body_base64"] = base64.b64encode(body).decode()
+    elif json is not None:
+        answer["json"] = json
+    else:
+        answer["body"] = body
+    outcome(answer, event_id=event_id)
+
+
+def start(
+    loc: str,
+    data: Mapping[str, Any] | None = None,
+    memo: Mapping[str, str] | None = None,
+    project: str = "",
+) -> str:
+    """Start another session and return its id; exactly one, whatever crashes.
+
+    Args:
+        loc: The entry point, `file.py:name`.
+        data: Becomes the new session's `event.data`; JSON.
+        memo: Kept with the session, for people.
+        project: Another project of the same organisation, with an active deployment.
+    """
+    args = {"loc": loc, "data": dict(data or {}), "memo": dict(memo or {}), "project": project}
+    return str(host.required("ninelives.start").call("start", args))

@@ -1,0 +1,63 @@
+"""Errors that project code may see.
+
+BaseException
+├── Stopped                 somebody stopped the session
+└── Exception
+    └── NinelivesError
+        ├── NotInSession        called outside of a session
+        ├── ConnectionNotReady  a connection is not there, or not connected
+        ├── TokenRefused        an access token could not be renewed
+        ├── MissingRequirement  a library is not among the project's requirements
+        ├── LiveValueLost       an object that was lost with its process
+        ├── StepInterrupted     a step with retry="never" was cut off
+        ├── IteratorChanged     an iterable gave other items after a restart
+        ├── NotSupported        this version cannot do that yet
+        └── Divergence          the code does not do what the journal says it did
+"""
+
+
+class NinelivesError(Exception):
+    """Any error that this package raises."""
+
+
+class Stopped(BaseException):
+    """The session was asked to stop; clean up and let it pass.
+
+    It is no `Exception`, so that a plain `except Exception` does not swallow it.
+    """
+
+
+class NotInSession(NinelivesError, RuntimeError):
+    """A function that needs a session was called outside of one."""
+
+
+class ConnectionNotReady(NinelivesError):
+    """A connection does not exist in this project, or is not connected yet."""
+
+
+class TokenRefused(NinelivesError):
+    """An access token was refused and could not be renewed; the message says what to do."""
+
+
+class MissingRequirement(NinelivesError, ImportError):
+    """A helper needs a library that the project's requirements do not name."""
+
+
+class LiveValueLost(NinelivesError):
+    """An object that cannot be recorded, nor be made again, was needed after its process had ended."""
+
+
+class StepInterrupted(NinelivesError):
+    """A step with `retry="never"` had started when its process died; whether it was done is unknown."""
+
+
+class IteratorChanged(NinelivesError):
+    """An iterable that had to be made again gave other items than those recorded."""
+
+
+class NotSupported(NinelivesError, NotImplementedError):
+    """This version of Ninelives cannot do that yet."""
+
+
+class Divergence(NinelivesError):
+    """The code, run again, does something else than the journal recorded; the session ends."""

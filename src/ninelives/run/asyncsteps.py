@@ -1,0 +1,149 @@
+"""Steps of coroutine functions: the key is taken by the call, awaiting what it returns is the step.
+
+Several may be under way in one event loop; their answers are handed out one after the other, in the order of
+their commits, when the loop has nothing else to do.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from ninelives.errors import NotSupported
+from ninelives.host import Function, Mark
+from ninelives.run.codec import Outcome
+from ninelives.run.core import ABANDONED, STARTED
+from ninelives.run.loops import SessionLoop
+from ninelives.run.scope import current
+from ninelives.run.stepping import AWAITED, Inside, Step, Stepping, handed_out, interruption
+from ninelives.run.turns import Entry
+
+_Future = asyncio.Future[None]
+
+
+class AsyncSteps(Stepping):
+    """Makes steps of awaited calls."""
+
+    def make(self, fn: Function, name: str, mark: Mark, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a coroutine function; the key is taken now, awaiting what is returned is the step."""
+        scope = current.get()
+        if scope is None or not scope.records:
+            return fn(*args, **kwargs)
+        step = self._prepared(scope.strand, Step(fn, name, mark, args, kwargs))
+        return self.awaited(step, None)
+
+    async def awaited(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Any:
+        """Be the step; `coroutine` is given where the call has been made already."""
+        outcome = await self._made(step, coroutine)
+        if outcome.status == "error":
+            raise outcome.value
+        return outcome.value
+
+    async def _made(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Outcome:
+        record = step.record
+        if record is not None and record.status == STARTED and step.mark.never:
+            return await self._interrupted_async(step)
+        if record is None or record.status == STARTED:
+            return await self._execute_async(step, coroutine)
+        if coroutine is not None:
+            coroutine.close()
+        if record.status == ABANDONED:
+            await asyncio.get_running_loop().create_future()
+        await self._await_turn_async(record.seq)
+        return self._replayed(step, record._replace(body=record.body.removeprefix(AWAITED)))
+
+    async def _interrupted_async(self, step: Step) -> Outcome:
+        return await self._finish_async(step, interruption(step), is_error=True, attempt=2)
+
+    async def _await_turn_async(self, seq: int) -> None:
+        future, entry = self._future_entry()
+        self._core.turns.expect(entry, seq)
+        await _until(future, entry)
+
+    def _future_entry(self) -> tuple[_Future, Entry]:
+        """Return a future of the running loop, and the entry whose handing out completes it."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, SessionLoop):
+            raise NotSupported("steps can be awaited in asyncio's own event loop only; use asyncio.run")
+        future: _Future = loop.create_future()
+
+        def deliver() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        return future, Entry(self._core.own_lane(), lambda: loop.append_ready(deliver))
+
+    async def _execute_async(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Outcome:
+        core = self._core
+        if step.mark.never:
+            self._announce(step)
+        core.turns.begin()
+        try:
+            attempt, value, is_error = await self._attempts_async(step, coroutine)
+        except asyncio.CancelledError:
+            self._abandon(step)
+            raise
+        return await self._finish_async(
+            step,
+            value,
+            is_error=is_error,
+            attempt=attempt,
+            is_begun=True,
+            prefix=AWAITED if coroutine else b"",
+        )
+
+    async def _finish_async(
+        self,
+        step: Step,
+        value: Any,
+        *,
+        is_error: bool,
+        attempt: int,
+        is_begun: bool = False,
+        prefix: bytes = b"",
+    ) -> Outcome:
+        head, outcome = self._record(step, value, is_error=is_error, attempt=attempt)
+        future, entry = self._future_entry()
+        self._core.send(head, prefix + outcome.body, entry, ends=is_begun)
+        await _until(future, entry)
+        return handed_out(outcome, entry.seq)
+
+    async def _attempts_async(
+        self, step: Step, coroutine: Coroutine[Any, Any, Any] | None
+    ) -> tuple[int, Any, bool]:
+        retry, attempt = step.mark.retry, 1
+        inside = Inside(step.strand, step.n, self._core.past)
+        token = current.set(inside)
+        try:
+            while True:
+                try:
+                    called = self._call(step) if coroutine is None else coroutine
+                    async with asyncio.timeout(step.mark.timeout):
+                        return attempt, await called, False
+                except asyncio.CancelledError:
+                    raise
+                except BaseException as error:
+                    if attempt > retry.times or not isinstance(error, retry.on):
+                        return attempt, error, True
+                await asyncio.sleep(retry.pause(attempt))
+                coroutine, attempt = None, attempt + 1
+        finally:
+            current.reset(token)
+            inside.end(self._core.flush_output)
+
+    def _abandon(self, step: Step) -> None:
+        """Record that the caller of a step was cancelled before the step was done."""
+        core = self._core
+        core.turns.abandoned()
+        head = core.head("call", step.strand.name, step.n, "step", step.name, "abandoned", step.began)
+        head["digest"] = step.digest.hex()
+        head["preview"] = {"args": core.previews.of_args(step.args, step.kwargs)}
+        core.send(head, b"")
+
+
+async def _until(future: _Future, entry: Entry) -> None:
+    """Wait for an answer; a cancelled task does not wait for it any more."""
+    try:
+        await future
+    except asyncio.CancelledError:
+        entry.is_over = True
+        raise

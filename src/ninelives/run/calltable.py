@@ -1,0 +1,333 @@
+"""The call table: what becomes a step, and what is called as it is. Data, nothing else.
+
+A callable is looked up by its longest matching name: `module.Class.method`, then `module.Class`, then
+`module`, then the packages around it. What is not found is a step. docs/reference/call-table.md shows the
+same table to people.
+
+Changing what a name means changes the keys of running sessions: that is a new semantics version.
+"""
+
+from enum import Enum
+from typing import Final
+
+
+class Kind(Enum):
+    """What happens to a call."""
+
+    #: It only computes, or is an object of this process (a lock, a task) that comes back because the code
+    #: runs again. It is called as it is.
+    DIRECT = "direct"
+    #: It computes on what it is given: callables among its arguments are decided upon as well, and where it
+    #: is given a file, a live value or an I/O iterator the call is a step.
+    INSPECT = "inspect"
+    #: It takes a callable to run it later or elsewhere: that one is decided upon.
+    RUNS = "runs"
+    #: It reads a clock: the reading is recorded.
+    CLOCK = "clock"
+    #: It is computed from the session's seed.
+    CHANCE = "chance"
+    #: It waits for time to pass: a durable wait.
+    SLEEP = "sleep"
+    ASYNC_SLEEP = "async sleep"
+    #: It is recorded as a step.
+    STEP = "step"
+
+
+def _names(prefix: str, names: str, kind: Kind) -> dict[str, Kind]:
+    dot = f"{prefix}." if prefix else ""
+    return {f"{dot}{name}": kind for name in names.split()}
+
+
+#: Names under which the standard library's C modules and inner modules are looked up.
+ALIASES: Final = {
+    "_asyncio": "asyncio",
+    "_bisect": "bisect",
+    "_blake2": "hashlib",
+    "_bz2": "bz2",
+    "_codecs": "codecs",
+    "_collections": "collections",
+    "_collections_abc": "collections.abc",
+    "_contextvars": "contextvars",
+    "_csv": "csv",
+    "_datetime": "datetime",
+    "_decimal": "decimal",
+    "_elementtree": "xml.etree.ElementTree",
+    "_functools": "functools",
+    "_hashlib": "hashlib",
+    "_heapq": "heapq",
+    "_hmac": "hmac",
+    "_io": "io",
+    "_json": "json",
+    "_lzma": "lzma",
+    "_md5": "hashlib",
+    "_operator": "operator",
+    "_pickle": "pickle",
+    "_pydatetime": "datetime",
+    "_pydecimal": "decimal",
+    "_queue": "queue",
+    "_random": "random",
+    "_sha1": "hashlib",
+    "_sha2": "hashlib",
+    "_sha3": "hashlib",
+    "_socket": "socket",
+    "_sqlite3": "sqlite3",
+    "_sre": "re",
+    "_statistics": "statistics",
+    "_string": "string",
+    "_struct": "struct",
+    "_thread": "threading",
+    "_uuid": "uuid",
+    "_weakref": "weakref",
+    "_zoneinfo": "zoneinfo",
+    "concurrent.futures._base": "concurrent.futures",
+    "concurrent.futures.process": "concurrent.futures",
+    "concurrent.futures.thread": "concurrent.futures",
+    "genericpath": "os.path",
+    "json.decoder": "json",
+    "json.encoder": "json",
+    "nt": "os",
+    "ntpath": "os.path",
+    "pathlib._abc": "pathlib",
+    "pathlib._local": "pathlib",
+    "posix": "os",
+    "posixpath": "os.path",
+    "random._inst": "random",
+    "zoneinfo._zoneinfo": "zoneinfo",
+}
+
+_COMPUTING: Final = (
+    "abc argparse array ast base64 binascii bisect builtins bz2 calendar cmath codecs collections colorsys "
+    "configparser contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib dis email "
+    "encodings enum errno fnmatch fractions functools gc getopt gettext graphlib gzip hashlib heapq hmac "
+    "html http importlib inspect ipaddress itertools json keyword linecache locale lzma marshal math "
+    "mimetypes "
+    "numbers opcode operator optparse pickle pprint quopri random re reprlib secrets shlex statistics string "
+    "stringprep struct symtable sys sysconfig textwrap token tokenize traceback tracemalloc types typing "
+    "unicodedata unittest urllib.parse urllib.error uuid warnings weakref xml zlib zoneinfo"
+)
+_OF_THIS_PROCESS: Final = (
+    "asyncio atexit concurrent.futures faulthandler logging multiprocessing queue resource sched signal "
+    "threading io.StringIO io.BytesIO"
+)
+_THIRD_PARTY: Final = (
+    "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff humanize inflection jinja2 jmespath "
+    "jsonschema lxml markdown markupsafe marshmallow more_itertools msgpack numpy orjson packaging pandas "
+    "phonenumbers pydantic pydantic_core pytz requests.structures simple_salesforce.format slack_sdk.models "
+    "slugify soupsieve tabulate tenacity toml tomli tomllib toolz typing_extensions typing_inspection "
+    "tzlocal ujson unidecode xmltodict yaml"
+)
+_SDK: Final = "ninelives autokitteh"
+
+TABLE: Final[dict[str, Kind]] = {
+    **_names("", _COMPUTING, Kind.DIRECT),
+    **_names("", _OF_THIS_PROCESS, Kind.DIRECT),
+    **_names("", _THIRD_PARTY, Kind.DIRECT),
+    **_names("", _SDK, Kind.DIRECT),
+    # --- what computes on what it is given
+    **_names(
+        "builtins",
+        "all any bytes bytearray dict enumerate filter frozenset iter list map max min next reversed set "
+        "sorted sum tuple zip bytearray.extend dict.update list.extend list.sort set.difference_update "
+        "set.intersection_update set.update str.join",
+        Kind.INSPECT,
+    ),
+    **_names("collections", "Counter OrderedDict defaultdict deque deque.extend", Kind.INSPECT),
+    **_names("csv", "DictReader DictWriter reader writer", Kind.INSPECT),
+    **_names("functools", "partial reduce", Kind.INSPECT),
+    **_names("heapq", "merge nlargest nsmallest", Kind.INSPECT),
+    **_names("itertools", "*", Kind.INSPECT),
+    **_names("json", "dump load", Kind.INSPECT),
+    **_names("pickle", "Pickler Unpickler dump load", Kind.INSPECT),
+    **_names("statistics", "*", Kind.INSPECT),
+    **_names("numpy", "fromfile fromiter load loadtxt save savetxt", Kind.INSPECT),
+    **_names("xml.etree.ElementTree", "iterparse parse", Kind.INSPECT),
+    **_names("yaml", "dump load load_all safe_dump safe_load safe_load_all", Kind.INSPECT),
+    **_names("tomllib", "load", Kind.INSPECT),
+    # --- what runs a callable later or elsewhere
+    **_names("asyncio", "to_thread BaseEventLoop.run_in_executor BaseEventLoop.call_soon", Kind.RUNS),
+    **_names("asyncio", "BaseEventLoop.call_later BaseEventLoop.call_at", Kind.RUNS),
+    **_names("asyncio.base_events.BaseEventLoop", "run_in_executor call_soon call_later call_at", Kind.RUNS),
+    **_names("asyncio.threads", "to_thread", Kind.RUNS),
+    **_names("concurrent.futures", "Executor.map ThreadPoolExecutor.submit", Kind.RUNS),
+    **_names("concurrent.futures", "Future.add_done_callback", Kind.RUNS),
+    **_names("contextvars", "Context.run", Kind.RUNS),
+    **_names("threading", "Thread Timer", Kind.RUNS),
+    # --- clocks
+    **_names(
+        "time",
+        "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns "
+        "thread_time thread_time_ns localtime gmtime ctime asctime strftime",
+        Kind.CLOCK,
+    ),
+    **_names("datetime", "datetime.now datetime.utcnow datetime.today date.today", Kind.CLOCK),
+    **_names("email.utils", "localtime formatdate", Kind.CLOCK),
+    **_names("uuid", "uuid1", Kind.CLOCK),
+    **_names("time", "mktime struct_time tzset strptime get_clock_info", Kind.DIRECT),
+    **_names("time", "sleep", Kind.SLEEP),
+    **_names("asyncio", "sleep", Kind.ASYNC_SLEEP),
+    **_names("asyncio.tasks", "sleep", Kind.ASYNC_SLEEP),
+    # --- chance
+    **_names(
+        "random",
+        "random uniform triangular randint choice randrange sample shuffle choices normalvariate "
+        "lognormvariate expovariate vonmisesvariate gammavariate gauss betavariate binomialvariate "
+        "paretovariate "
+        "weibullvariate getstate setstate getrandbits randbytes seed Random SystemRandom",
+        Kind.CHANCE,
+    ),
+    **_names("secrets", "choice randbelow randbits token_bytes token_hex token_urlsafe", Kind.CHANCE),
+    **_names("secrets", "SystemRandom", Kind.CHANCE),
+    **_names("uuid", "uuid4", Kind.CHANCE),
+    **_names("os", "urandom getrandom", Kind.CHANCE),
+    # --- the environment
+    **_names(
+        "os", "_Environ getenv putenv unsetenv fspath fsencode fsdecode getcwd chdir umask", Kind.DIRECT
+    ),
+    **_names("os", "_exit abort strerror", Kind.DIRECT),
+    **_names(
+        "os.path",
+        "abspath basename commonpath commonprefix dirname expanduser expandvars isabs join normcase normpath "
+        "relpath split splitdrive splitext splitroot",
+        Kind.DIRECT,
+    ),
+    "pathlib": Kind.DIRECT,
+    **_names(
+        "pathlib.Path",
+        "chmod exists glob group hardlink_to is_block_device is_char_device is_dir is_fifo is_file "
+        "is_junction is_mount is_socket is_symlink iterdir lchmod lstat mkdir open owner read_bytes "
+        "read_text readlink "
+        "rename replace rglob rmdir samefile stat symlink_to touch unlink walk write_bytes write_text",
+        Kind.STEP,
+    ),
+    # --- parts of computing modules that reach out
+    **_names("builtins", "input", Kind.STEP),
+    **_names("asyncio", "create_subprocess_exec create_subprocess_shell open_connection", Kind.STEP),
+    **_names("asyncio", "open_unix_connection start_server start_unix_server", Kind.STEP),
+    **_names("asyncio", "subprocess streams", Kind.STEP),
+    **_names("asyncio.base_events", "BaseEventLoop.create_connection BaseEventLoop.getaddrinfo", Kind.STEP),
+    **_names("bz2", "BZ2File open", Kind.STEP),
+    **_names("codecs", "open", Kind.STEP),
+    **_names("configparser", "RawConfigParser.read RawConfigParser.write", Kind.STEP),
+    **_names("gzip", "GzipFile open", Kind.STEP),
+    **_names("hashlib", "file_digest", Kind.STEP),
+    **_names("http", "client server cookiejar", Kind.STEP),
+    **_names("lzma", "LZMAFile open", Kind.STEP),
+    **_names("lxml", "html.parse etree.parse", Kind.STEP),
+    **_names("numpy", "random", Kind.STEP),
+    **_names("pandas", "io", Kind.STEP),
+    **_names("xml", "sax.parse dom.minidom.parse", Kind.STEP),
+    # --- answers that are already here
+    **_names(
+        "requests.models",
+        "Response.json Response.raise_for_status Request PreparedRequest",
+        Kind.DIRECT,
+    ),
+    **_names("requests", "utils cookies auth", Kind.DIRECT),
+    **_names(
+        "httpx._models",
+        "Response.json Response.raise_for_status Headers Cookies Request",
+        Kind.DIRECT,
+    ),
+    **_names("httpx", "_urls _config", Kind.DIRECT),
+}
+
+#: Values of these classes, or of classes in these modules, are made again by the call that made them.
+HANDLES: Final = frozenset(
+    [
+        "aiohttp.client.ClientSession",
+        "anthropic",
+        "asana",
+        "asyncpg.connection",
+        "asyncpg.pool",
+        "atlassian",
+        "auth0",
+        "boto3.resources",
+        "boto3.session",
+        "botocore.client",
+        "botocore.session",
+        "discord.client",
+        "elasticsearch",
+        "ftplib",
+        "github.MainClass",
+        "google.cloud",
+        "googleapiclient.discovery",
+        "gspread.client",
+        "http.client.HTTPConnection",
+        "http.client.HTTPSConnection",
+        "httpx._client",
+        "hubspot",
+        "imaplib",
+        "kubernetes",
+        "linear",
+        "mysql.connector.connection",
+        "notion_client",
+        "openai",
+        "paramiko.client",
+        "poplib",
+        "praw.reddit",
+        "psycopg.AsyncConnection",
+        "psycopg.Connection",
+        "psycopg.connection",
+        "psycopg2.extensions.connection",
+        "pyairtable",
+        "pymongo",
+        "pymysql.connections",
+        "redis",
+        "requests.sessions",
+        "requests_toolbelt.sessions",
+        "simple_salesforce.api",
+        "slack_sdk.web",
+        "smtplib",
+        "sqlalchemy.engine.base",
+        "sqlalchemy.orm.session",
+        "sqlite3.Connection",
+        "telegram",
+        "twilio.rest",
+        "urllib.request.OpenerDirector",
+    ]
+)
+
+#: Attributes that tell one object of a class from another, for digests.
+HINTS: Final[dict[str, tuple[str, ...]]] = {
+    "simple_salesforce.api.SFType": ("name",),
+    "googleapiclient.http.HttpRequest": ("method", "uri", "body"),
+}
+
+
+def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> Kind:
+    """Return what becomes of a call, by the names of the callable and its module."""
+    module = ALIASES.get(module, module)
+    tables = (extra, TABLE) if extra else (TABLE,)
+    parts = qualname.split(".")
+    for end in range(len(parts), 0, -1):
+        name = f"{module}.{'.'.join(parts[:end])}"
+        for table in tables:
+            if name in table:
+                return table[name]
+    return _of_module(module, tables)
+
+
+def _of_module(module: str, tables: tuple[dict[str, Kind], ...]) -> Kind:
+    if f"{module}.*" in TABLE:
+        return TABLE[f"{module}.*"]
+    while module:
+        for table in tables:
+            if module in table:
+                return table[module]
+        module = module.rpartition(".")[0]
+    return Kind.STEP
+
+
+def is_handle(cls: type) -> bool:
+    """Tell whether values of a class are made again by the call that made them."""
+    return any(_is_listed(base) for base in cls.__mro__[:-1])
+
+
+def _is_listed(cls: type) -> bool:
+    module = ALIASES.get(cls.__module__, cls.__module__)
+    name = f"{module}.{cls.__qualname__}"
+    while name:
+        if name in HANDLES:
+            return True
+        name = name.rpartition(".")[0]
+    return False

@@ -1,0 +1,140 @@
+"""Arguments that a step changes: found by comparing digests, and changed again in place by a replay.
+
+Containers and objects of the project's classes are looked at, up to a size; they are compared before and
+after. Whatever they reach keeps its identity: it is recorded as a number, the place in a walk that a replay
+repeats.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from ninelives.run.digest import Digests, TooLarge, fields_of
+
+#: Larger arguments are not compared. bytes of canonical form
+_LIMIT = 1_000_000
+#: Arguments that reach more containers than this are not compared either.
+_MOST = 20_000
+
+_CONTENTS = (list, dict, set, bytearray, deque)
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+
+Content = list[tuple[int, Any]]
+
+
+class Tracked:
+    """The containers that a call's arguments reach, as they were before it.
+
+    Attributes:
+        containers: All that are reached, in the order of a walk; the numbers in a record are places here.
+    """
+
+    __slots__ = ("_before", "_digests", "_reach", "_roots", "containers")
+
+    def __init__(self, roots: Sequence[Any], digests: Digests, has_fields: Callable[[type], bool]) -> None:
+        self._digests = digests
+        self._roots = roots
+        self.containers: list[Any] = []
+        self._reach: list[range] = []
+        seen: set[int] = set()
+        for root in roots:
+            begin = len(self.containers)
+            _walk(root, self.containers, seen, has_fields)
+            self._reach.append(range(begin, len(self.containers)))
+        self._before = [self._digest(root) for root in roots]
+
+    def _digest(self, root: Any) -> bytes | None:
+        try:
+            return self._digests.of_value(root, _LIMIT)
+        except (TooLarge, RecursionError):
+            return None
+
+    def changed(self) -> Content:
+        """Return the contents of the arguments that have changed."""
+        found: Content = []
+        for root, before, reach in zip(self._roots, self._before, self._reach, strict=True):
+            if before is not None and self._digest(root) != before:
+                found.extend((index, _content(self.containers[index])) for index in reach)
+        return found
+
+
+def track(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], digests: Digests, has_fields: Callable[[type], bool]
+) -> Tracked | None:
+    """Look at a call's arguments before it is made; `None` where nothing among them can change."""
+    roots = [value for value in args if type(value) not in _SCALARS and _can_change(value, has_fields)]
+    if kwargs:
+        roots += [v for v in kwargs.values() if type(v) not in _SCALARS and _can_change(v, has_fields)]
+    if not roots:
+        return None
+    try:
+        tracked = Tracked(roots, digests, has_fields)
+    except RecursionError:
+        return None
+    return tracked if len(tracked.containers) <= _MOST else None
+
+
+def _can_change(value: Any, has_fields: Callable[[type], bool]) -> bool:
+    return isinstance(value, (*_CONTENTS, tuple)) or has_fields(type(value))
+
+
+def _walk(value: Any, found: list[Any], seen: set[int], has_fields: Callable[[type], bool]) -> None:
+    if type(value) in _SCALARS or id(value) in seen or len(found) > _MOST:
+        return
+    if isinstance(value, tuple):
+        parts: Iterable[Any] = value
+    elif isinstance(value, _CONTENTS):
+        parts = _parts(value)
+    elif has_fields(type(value)):
+        parts = fields_of(value).values()
+    else:
+        return
+    seen.add(id(value))
+    if not isinstance(value, tuple):
+        found.append(value)
+    for part in parts:
+        _walk(part, found, seen, has_fields)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """Return what a container holds; the order within a set is no order to rely on."""
+    if isinstance(value, dict):
+        return value.values()
+    return () if isinstance(value, set | bytearray) else value
+
+
+def _content(container: Any) -> Any:
+    if isinstance(container, dict):
+        return list(container.items())
+    if isinstance(container, bytearray):
+        return bytes(container)
+    if isinstance(container, _CONTENTS):
+        return list(container)
+    return fields_of(container)
+
+
+def apply(containers: Sequence[Any], content: Content) -> None:
+    """Give containers the contents that a record names."""
+    for index, items in content:
+        _fill(containers[index], items)
+
+
+def _fill(container: Any, items: Any) -> None:
+    if isinstance(container, list | bytearray):
+        container[:] = items
+    elif isinstance(container, dict | set):
+        container.clear()
+        container.update(items)
+    elif isinstance(container, deque):
+        container.clear()
+        container.extend(items)
+    else:
+        _set_fields(container, items)
+
+
+def _set_fields(target: Any, fields: Mapping[str, Any]) -> None:
+    own = getattr(target, "__dict__", None)
+    if own is not None:
+        own.clear()
+    for name, value in fields.items():
+        object.__setattr__(target, name, value)

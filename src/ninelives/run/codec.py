@@ -1,0 +1,202 @@
+"""What a step came to, as the bytes of its record: a value, changed arguments, an error, or a live value.
+
+User code gets what was read back from these bytes, on the first run too, so that a first run and a replay
+never differ. Neither supervisor nor server ever unpickles them.
+"""
+
+import datetime as dt
+import decimal
+import io
+import pickle
+import uuid
+import weakref
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ninelives.run import changes, failures
+from ninelives.run.changes import Tracked
+from ninelives.run.masking import Masks
+
+#: What the first byte says.
+_VALUE, _CHANGED, _ERROR, _LIVE, _LOST, _FILES = b"v", b"c", b"e", b"l", b"m", b"f"
+
+#: Values of these types are their own copies.
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
+_TIMES = {dt.datetime, dt.date, dt.time, dt.timedelta, dt.timezone}
+_PLAIN = _ATOMS | _TIMES | {decimal.Decimal, uuid.UUID, bytearray}
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset, OrderedDict})
+
+
+class Outcome(NamedTuple):
+    """A record's body, and what user code gets.
+
+    Attributes:
+        status: `ok`, `error` or `live`.
+        value: The value as read back, or the exception; the live value itself.
+    """
+
+    status: str
+    body: bytes
+    value: Any
+
+
+class ChangesLost(Exception):
+    """A step changed its arguments in a way that could not be recorded."""
+
+
+class Codec:
+    """Writes and reads the bodies of one session's steps."""
+
+    def __init__(self, masks: Masks, is_user: Any) -> None:
+        self._masks = masks
+        self._is_user = is_user
+
+    def value(self, value: Any, tracked: Tracked | None) -> Outcome | None:
+        """Return what is recorded of a value, or `None` where it cannot be: it is live."""
+        if type(value) not in _ATOMS and _has_finalizer(value):
+            return None
+        if tracked is None:
+            return self._plain(value)
+        changed = tracked.changed()
+        try:
+            body, used = _dump((value, changed), tracked.containers)
+        except Exception:
+            return self._value_only(value, is_changed=bool(changed))
+        if not changed and not used:
+            return self._plain(value)
+        if self._hides_secret(value, body):
+            return None
+        again, content = _load(body, tracked.containers)
+        changes.apply(tracked.containers, content)
+        return Outcome("ok", _CHANGED + body, again)
+
+    def _plain(self, value: Any) -> Outcome | None:
+        try:
+            body = pickle.dumps(value, 5)
+            again = value if type(value) in _ATOMS else pickle.loads(body)
+        except Exception:
+            return None
+        if self._hides_secret(value, body):
+            return None
+        return Outcome("ok", _VALUE + body, again)
+
+    def _value_only(self, value: Any, *, is_changed: bool) -> Outcome | None:
+        """Record a value whose changed arguments cannot be recorded; a replay cannot pass here."""
+        found = self._plain(value)
+        if found is None or not is_changed:
+            return found
+        return found._replace(body=_LOST + found.body[1:])
+
+    def _hides_secret(self, value: Any, body: bytes) -> bool:
+        return self._masks.occur_in(body) and not is_plain(value)
+
+    def error(self, error: BaseException, tracked: Tracked | None) -> Outcome:
+        """Return what is recorded of an exception."""
+        document = failures.describe(error, self._is_user)
+        changed = tracked.changed() if tracked is not None else []
+        containers: Sequence[Any] = tracked.containers if tracked is not None else ()
+        try:
+            body, _ = _dump((document, changed), containers)
+        except Exception:
+            body, _ = _dump((document, []), ())
+        again, content = _load(body, containers)
+        changes.apply(containers, content)
+        return Outcome("error", _ERROR + body, failures.rebuild(again))
+
+    def live(self, about: dict[str, Any]) -> bytes:
+        """Return the body of a live value's record."""
+        return _LIVE + pickle.dumps(about, 5)
+
+    def read(self, body: bytes, containers: Sequence[Any]) -> Outcome:
+        """Return what a record says, having changed the arguments as its step did.
+
+        Raises:
+            ChangesLost: The step changed its arguments in a way that was not recorded.
+        """
+        tag, data = body[:1], body[1:]
+        if tag == _VALUE:
+            return Outcome("ok", b"", pickle.loads(data))
+        if tag == _CHANGED:
+            value, content = _load(data, containers)
+            changes.apply(containers, content)
+            return Outcome("ok", b"", value)
+        if tag == _ERROR:
+            document, content = _load(data, containers)
+            changes.apply(containers, content)
+            return Outcome("error", b"", failures.rebuild(document))
+        raise ChangesLost
+
+    def about(self, body: bytes) -> dict[str, Any]:
+        """Return what a record says of its live value."""
+        found = pickle.loads(body[1:])
+        assert isinstance(found, dict)
+        return found
+
+
+def with_files(body: bytes, states: list[tuple[int, Any]]) -> bytes:
+    """Return a body that also says where files among the arguments stood after the step."""
+    data = pickle.dumps(states, 5)
+    return _FILES + len(data).to_bytes(4, "big") + data + body
+
+
+def split_files(body: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
+    """Return a body without, and what it said of files."""
+    if body[:1] != _FILES:
+        return body, []
+    size = int.from_bytes(body[1:5], "big")
+    states: list[tuple[int, Any]] = pickle.loads(body[5 : 5 + size])
+    return body[5 + size :], states
+
+
+def _has_finalizer(value: Any) -> bool:
+    """Tell whether an object does something when it is thrown away: a copy of it is not the same."""
+    fields = getattr(value, "__dict__", None)
+    return type(fields) is dict and any(type(field) is weakref.finalize for field in fields.values())
+
+
+def is_plain(value: Any, depth: int = 50) -> bool:
+    """Tell whether a value is plain data: builtin scalars and containers of them."""
+    cls = type(value)
+    if cls in _PLAIN:
+        return True
+    if depth == 0:
+        return False
+    if cls is dict or cls is OrderedDict:
+        return all(is_plain(k, depth - 1) and is_plain(v, depth - 1) for k, v in value.items())
+    return cls in _CONTAINERS and all(is_plain(item, depth - 1) for item in value)
+
+
+class _Pickler(pickle.Pickler):
+    """Writes the containers that the arguments reach as numbers."""
+
+    def __init__(self, file: io.BytesIO, containers: Sequence[Any]) -> None:
+        super().__init__(file, 5)
+        self._known = {id(container): index for index, container in enumerate(containers)}
+        self.used = False
+
+    def persistent_id(self, obj: Any) -> int | None:
+        index = self._known.get(id(obj))
+        if index is not None:
+            self.used = True
+        return index
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, containers: Sequence[Any]) -> None:
+        super().__init__(file)
+        self._containers = containers
+
+    def persistent_load(self, pid: Any) -> Any:
+        return self._containers[pid]
+
+
+def _dump(value: Any, containers: Sequence[Any]) -> tuple[bytes, bool]:
+    file = io.BytesIO()
+    pickler = _Pickler(file, containers)
+    pickler.dump(value)
+    return file.getvalue(), pickler.used
+
+
+def _load(data: bytes, containers: Sequence[Any]) -> Any:
+    return _Unpickler(io.BytesIO(data), containers).load()

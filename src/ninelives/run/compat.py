@@ -1,0 +1,210 @@
+"""Makes the package `autokitteh` from PyPI speak to this session instead of doing nothing.
+
+Its functions are dummies that AutoKitteh's own runner replaces. We replace them when a module of it is
+imported, in the package and in every submodule, so that `from autokitteh.events import subscribe` is the
+real one too.
+"""
+
+import importlib.abc
+import importlib.machinery
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from types import ModuleType
+from typing import Any
+
+from ninelives import answers, connections, host, marks, salesforce, values
+from ninelives.errors import NinelivesError, NotSupported
+
+_PACKAGE = "autokitteh"
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Lets others find the package, and replaces what is in a module once it is loaded."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return another finder's answer, with a loader that replaces functions."""
+        if fullname != _PACKAGE and not fullname.startswith(f"{_PACKAGE}."):
+            return None
+        spec = _found_by_others(self, fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+def _found_by_others(
+    finder: Finder, fullname: str, path: Sequence[str] | None, target: ModuleType | None
+) -> importlib.machinery.ModuleSpec | None:
+    for other in sys.meta_path:
+        if other is not finder:
+            spec = other.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+    return None
+
+
+class _Loader(importlib.abc.Loader):
+    """Loads as the original loader does, and replaces afterwards."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
+        made: ModuleType | None = self._inner.create_module(spec)
+        return made
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._inner.exec_module(module)
+        replace(module)
+
+
+def install() -> None:
+    """Replace from now on."""
+    sys.meta_path.insert(0, Finder())
+
+
+def replace(module: ModuleType) -> None:
+    """Replace the functions that a module of the package defines."""
+    names = _BY_MODULE.get(module.__name__)
+    if names is None:
+        return
+    for name, function in names(module).items():
+        if hasattr(module, name):
+            original = getattr(module, name)
+            function.__name__ = name
+            function.__doc__ = getattr(original, "__doc__", None)
+            setattr(module, name, function)
+
+
+def _translated(function: Callable[..., Any], error_class: Callable[[str], Exception]) -> Callable[..., Any]:
+    """Return a function whose errors are of the package's own class, as its users expect."""
+
+    def translated(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except NinelivesError as error:
+            raise error_class(str(error)) from error
+
+    translated.__module__ = _PACKAGE
+    return translated
+
+
+def _kitteh_error(text: str) -> Exception:
+    made: Exception = sys.modules["autokitteh.errors"].AutoKittehError(text)
+    return made
+
+
+def _all_translated(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    return {name: _translated(function, _kitteh_error) for name, function in functions.items()}
+
+
+def _activities(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return _all_translated({"register_no_activity": marks.register_no_activity})
+
+
+def _not_yet(name: str) -> Callable[..., Any]:
+    def not_yet(*_args: Any, **_kwargs: Any) -> Any:
+        raise NotSupported(f"autokitteh.{name} is not supported by this version of Ninelives yet")
+
+    return not_yet
+
+
+def _events(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    waiting = {name: _not_yet(name) for name in ("subscribe", "unsubscribe", "next_event")}
+    return _all_translated({**waiting, "start": answers.start})
+
+
+def _signals(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return _all_translated({name: _not_yet(name) for name in ("signal", "next_signal")})
+
+
+def _outcomes(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return _all_translated({"outcome": answers.outcome, "http_outcome": answers.http_outcome})
+
+
+def _mutate(key: str, op: str, *args: Any) -> Any:
+    """Change a value; the operands of `check_and_set` come as AutoKitteh takes them: new, then expected."""
+    match str(op):
+        case "set":
+            return values.set_value(key, *args)
+        case "get":
+            return values.get_value(key)
+        case "del":
+            return values.del_value(key)
+        case "add":
+            return values.add_value(key, *args)
+        case "check_and_set":
+            new, expected = args
+            return values.check_and_set_value(key, expected, new)
+    raise ValueError(f"mutate_value knows set, get, del, add and check_and_set, not {op!r}")
+
+
+def _store(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return _all_translated(
+        {
+            "get_value": values.get_value,
+            "set_value": values.set_value,
+            "del_value": values.del_value,
+            "add_values": values.add_value,
+            "check_and_set_value": values.check_and_set_value,
+            "mutate_value": _mutate,
+            "list_values_keys": values.list_keys,
+            "publish_value": values.publish_value,
+            "unpublish_value": values.unpublish_value,
+        }
+    )
+
+
+def _connections(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    def refresh_oauth(integration: str, connection: str) -> tuple[str, datetime]:
+        try:
+            return connections.refresh_oauth(integration, connection)
+        except NinelivesError as error:
+            made = sys.modules["autokitteh.errors"].OAuthRefreshError(connection, error)
+            raise made from error
+
+    refresh_oauth.__module__ = _PACKAGE
+    return {"refresh_oauth": refresh_oauth, **_all_translated({"encode_jwt": _not_yet("encode_jwt")})}
+
+
+def _salesforce(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Have the client renew its token, as our own does."""
+    original: Callable[..., Any] = module.salesforce_client
+
+    def salesforce_client(connection: str, **options: Any) -> Any:
+        session = host.running()
+        if session is not None and connection in session.connections:
+            token = connections.token_in_hand(connection)
+            if not (token.value and token.instance_url):
+                _try_renewal(connection)
+        made = original(connection, **options)
+        if session is not None:
+            salesforce.keep_fresh(made, connection)
+        return made
+
+    salesforce_client.__module__ = module.__name__
+    return {"salesforce_client": salesforce_client}
+
+
+def _try_renewal(connection: str) -> None:
+    """Get a token where the environment has none; the original says what is wrong if there is still none."""
+    try:
+        connections.renew(connection)
+    except NinelivesError:
+        return
+
+
+_BY_MODULE: dict[str, Callable[[ModuleType], dict[str, Callable[..., Any]]]] = {
+    "autokitteh.activities": _activities,
+    "autokitteh.events": _events,
+    "autokitteh.signals": _signals,
+    "autokitteh.outcomes": _outcomes,
+    "autokitteh.store": _store,
+    "autokitteh.connections": _connections,
+    "autokitteh.salesforce": _salesforce,
+}

@@ -1,0 +1,259 @@
+"""Loops over what a step returned, and `with` statements over it: each item taken is recorded as it is taken.
+
+Plain containers, the project's own generators and what only computes are looped over as they are. Anything
+else does its work while it is looped over, so each item is a step. A loop that went on in an earlier process
+is not begun again until an item is wanted that the journal does not have; the recorded items are skipped
+then.
+"""
+
+import io
+import sys
+import types
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from ninelives.errors import IteratorChanged
+from ninelives.run import calltable, live
+from ninelives.run.asyncsteps import AsyncSteps
+from ninelives.run.calltable import Kind
+from ninelives.run.classify import class_name
+from ninelives.run.core import Core
+from ninelives.run.live import Registry
+from ninelives.run.scope import current
+from ninelives.run.stepping import PLAIN
+from ninelives.run.steps import Steps
+
+#: Looped over as they are, whatever they hold.
+_PLAIN = frozenset(
+    {list, tuple, dict, set, frozenset, str, bytes, bytearray, range, deque, memoryview, types.GeneratorType}
+    | {type({}.keys()), type({}.values()), type({}.items()), type(iter([])), type(iter(())), type(iter({}))}
+    | {enumerate, zip, map, filter, reversed, io.StringIO, io.BytesIO, types.AsyncGeneratorType}
+)
+
+#: What the end of an iterator is recorded as.
+_END = "the end"
+
+
+class Iterators:
+    """Decides what a loop or a `with` statement goes over."""
+
+    def __init__(self, core: Core, registry: Registry, steps: Steps, asynchronous: AsyncSteps) -> None:
+        self._core = core
+        self._registry = registry
+        self._steps = steps
+        self._async = asynchronous
+
+    # --- for ----------------------------------------------------------------------------------------------
+
+    def items(self, value: Any) -> Any:
+        """Return what a `for` statement loops over."""
+        if not self.reaches_out(value) or type(value) is Recorded:
+            return value
+        return Recorded(self, value)
+
+    def async_items(self, value: Any) -> Any:
+        """Return what an `async for` statement loops over."""
+        if type(value) is AsyncRecorded or not self._reaches_out(value, "__aiter__"):
+            return value
+        return AsyncRecorded(self, value)
+
+    def reaches_out(self, value: Any) -> bool:
+        """Tell whether taking items of a value, or reading it, may need the world."""
+        if type(value) in _PLAIN and not self._registry:
+            return False
+        return self._reaches_out(value, "__iter__")
+
+    def _reaches_out(self, value: Any, method: str) -> bool:
+        scope = current.get()
+        if scope is None or not scope.records:
+            return False
+        cls = type(value)
+        if self._registry.is_live(value):
+            return True
+        if cls in _PLAIN or self._core.classifier.is_user_class(cls) or not hasattr(cls, method):
+            return False
+        return calltable.lookup(cls.__module__, cls.__qualname__) is Kind.STEP
+
+    # --- with ---------------------------------------------------------------------------------------------
+
+    def enter(self, value: Any) -> Any:
+        """Return what a `with` statement enters: entering and leaving a live value are steps."""
+        return _Context(self, value) if self._is_foreign_context(value) else value
+
+    def async_enter(self, value: Any) -> Any:
+        """Return what an `async with` statement enters."""
+        return _AsyncContext(self, value) if self._is_foreign_context(value) else value
+
+    def _is_foreign_context(self, value: Any) -> bool:
+        scope = current.get()
+        return (
+            scope is not None and scope.records and self._registry.is_live(value) and not live.is_file(value)
+        )
+
+    # --- steps --------------------------------------------------------------------------------------------
+
+    def step(self, name: str, fn: Callable[..., Any], *args: Any) -> Any:
+        """Make a step of something that user code does without calling."""
+        return self._steps.make(fn, name, PLAIN, *args)
+
+    async def async_step(self, name: str, fn: Callable[..., Any], *args: Any) -> Any:
+        """Make a step of something that user code awaits without calling."""
+        return await self._async.make(fn, name, PLAIN, *args)
+
+    def digest(self, value: Any) -> bytes:
+        """Return the digest of an item, to compare it with a recorded one."""
+        return self._core.digests.of_value(value)
+
+
+def _name(value: Any) -> str:
+    if live.is_placeholder(value):
+        return str(live.lost_of(value).about["name"])
+    return class_name(type(value))
+
+
+class Recorded(Iterator[Any]):
+    """An iterator whose items are recorded as they are taken."""
+
+    def __init__(self, iterators: Iterators, source: Any) -> None:
+        self._iterators = iterators
+        self._source = source
+        self._name = f"{_name(source)}.__next__"
+        self._inner: Iterator[Any] | None = None
+        self._taken: list[bytes] = []
+        self._is_over = False
+
+    def __iter__(self) -> "Recorded":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def __next__(self) -> Any:
+        if self._is_over:
+            raise StopIteration
+        found: tuple[Any, ...] = self._iterators.step(self._name, self._next, self._source)
+        if not found:
+            self._is_over = True
+            raise StopIteration
+        if self._inner is None:
+            self._taken.append(self._iterators.digest(found[0]))
+        return found[0]
+
+    def _next(self, source: Any) -> tuple[Any, ...]:
+        """Take the next item of the iterable, made again if need be; nothing at its end."""
+        if live.is_file(source):
+            line = source.readline()  # unlike a loop, it lets the file say where it stands
+            return (line,) if line else ()
+        if self._inner is None:
+            self._inner = iter(live.for_a_loop(self._source))
+            self._skip(self._inner)
+        for item in self._inner:
+            return (item,)
+        return ()
+
+    def _skip(self, inner: Iterator[Any]) -> None:
+        for index, digest in enumerate(self._taken):
+            item = next(inner, _END)
+            if self._iterators.digest(item) != digest:
+                raise IteratorChanged(
+                    f"item {index} of {self._name.removesuffix('.__next__')} is not the one that was "
+                    f"recorded "
+                    "before the process died; loop over a list that a step returned"
+                )
+
+
+class AsyncRecorded(AsyncIterator[Any]):
+    """An asynchronous iterator whose items are recorded as they are taken."""
+
+    def __init__(self, iterators: Iterators, source: Any) -> None:
+        self._iterators = iterators
+        self._source = source
+        self._name = f"{_name(source)}.__anext__"
+        self._inner: AsyncIterator[Any] | None = None
+        self._taken: list[bytes] = []
+
+    def __aiter__(self) -> "AsyncRecorded":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def __anext__(self) -> Any:
+        found: tuple[Any, ...] = await self._iterators.async_step(self._name, self._next, self._source)
+        if not found:
+            raise StopAsyncIteration
+        if self._inner is None:
+            self._taken.append(self._iterators.digest(found[0]))
+        return found[0]
+
+    async def _next(self, _source: Any) -> tuple[Any, ...]:
+        if self._inner is None:
+            self._inner = aiter(live.for_a_loop(self._source))
+            for index, digest in enumerate(self._taken):
+                item = await anext(self._inner, _END)
+                if self._iterators.digest(item) != digest:
+                    raise IteratorChanged(
+                        f"item {index} of {self._name} is not the one that was recorded before"
+                    )
+        async for item in self._inner:
+            return (item,)
+        return ()
+
+
+class _Context:
+    """A `with` statement over a live value: entering and leaving it are steps."""
+
+    def __init__(self, iterators: Iterators, value: Any) -> None:
+        self._iterators = iterators
+        self._value = value
+        self._name = _name(value)
+
+    def __enter__(self) -> Any:
+        value = self._value
+        found = self._iterators.step(f"{self._name}.__enter__", _entered, value)
+        return value if found is None else found[0]
+
+    def __exit__(self, *error: object) -> Any:
+        return self._iterators.step(f"{self._name}.__exit__", _left, self._value, error[0] is not None)
+
+
+def _entered(value: Any) -> tuple[Any] | None:
+    """Enter a context; `None` says that the context is what entering it gave."""
+    found = type(value).__enter__(value)
+    return None if found is value else (found,)
+
+
+def _left(value: Any, has_failed: bool) -> bool:
+    error = sys.exc_info() if has_failed else (None, None, None)
+    return bool(type(value).__exit__(value, *error))
+
+
+class _AsyncContext:
+    """An `async with` statement over a live value."""
+
+    def __init__(self, iterators: Iterators, value: Any) -> None:
+        self._iterators = iterators
+        self._value = value
+        self._name = _name(value)
+
+    async def __aenter__(self) -> Any:
+        value = self._value
+        found = await self._iterators.async_step(f"{self._name}.__aenter__", _entered_async, value)
+        return value if found is None else found[0]
+
+    async def __aexit__(self, *error: object) -> Any:
+        has_failed = error[0] is not None
+        return await self._iterators.async_step(
+            f"{self._name}.__aexit__", _left_async, self._value, has_failed
+        )
+
+
+async def _entered_async(value: Any) -> tuple[Any] | None:
+    found = await type(value).__aenter__(value)
+    return None if found is value else (found,)
+
+
+async def _left_async(value: Any, has_failed: bool) -> bool:
+    error = sys.exc_info() if has_failed else (None, None, None)
+    return bool(await type(value).__aexit__(value, *error))

@@ -1,0 +1,206 @@
+"""What user code prints and logs, exactly as it was printed, as records of its own track.
+
+Text that does not end a line waits for the rest of it, but never longer than until the strand's next step.
+What an earlier process printed is not printed again.
+"""
+
+import builtins
+import io
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ninelives.run.link import Link
+from ninelives.run.masking import Masks
+from ninelives.run.past import Past
+from ninelives.run.scope import Strand, current
+
+PRINT, STDERR = "print", "stderr"
+
+_wall = time.time
+_real_print = builtins.print
+
+#: Longer texts are cut into several records. characters
+_LONGEST = 200_000
+
+
+class Output:
+    """Sends what is printed."""
+
+    def __init__(self, link: Link, past: Past, masks: Masks, main: Strand) -> None:
+        self._link = link
+        self._past = past
+        self._masks = masks
+        self._main = main
+        self._lock = threading.Lock()
+        self._pending: dict[str, tuple[Strand, str, str]] = {}
+        #: Threads that are no strands print under a name of their own.
+        self._stray = Strand("x", past)
+        self._stray.skip_logs(past.logs("x"))
+        #: A session that is not durable has one strand.
+        self.is_single = False
+        self.stdout = Stream(self, PRINT, 1)
+        self.stderr = Stream(self, STDERR, 2)
+
+    def install(self, print_to: Callable[[Any, str], bool]) -> None:
+        """Take the place of `print`, of both streams, and of what logging writes to them.
+
+        `print_to` is given other files and the text; it returns whether it has written it.
+        """
+        stdout = self.stdout
+        sys.stdout, sys.stderr = self.stdout, self.stderr
+
+        def print(
+            *values: object,
+            sep: str | None = " ",
+            end: str | None = "\n",
+            file: Any = None,
+            flush: bool = False,
+        ) -> None:
+            """Print as the builtin does."""
+            target = sys.stdout if file is None else file
+            text = io.StringIO()
+            _real_print(*values, sep=sep, end=end, file=text)
+            if target is stdout or target is sys.__stdout__:
+                stdout.write(text.getvalue())
+            elif not print_to(target, text.getvalue()):
+                _real_print(*values, sep=sep, end=end, file=file, flush=flush)
+
+        print.__module__ = "builtins"
+        builtins.print = print
+        _teach_logging()
+
+    # --- sending ------------------------------------------------------------------------------------------
+
+    def write(self, text: str, level: str) -> None:
+        """Take a piece of text; it is sent when its line ends."""
+        strand = self._strand()
+        with self._lock:
+            before = self._pending.pop(strand.name, None)
+            if before is not None:
+                if before[1] == level:
+                    text = before[2] + text
+                else:
+                    self._send(*before)
+            if not text:
+                return
+            if text.endswith("\n") or len(text) > _LONGEST:
+                self._send(strand, level, text)
+            else:
+                self._pending[strand.name] = (strand, level, text)
+
+    def flush(self, strand: Strand) -> None:
+        """Send what a strand has printed of a line that has not ended."""
+        if self._pending:
+            with self._lock:
+                before = self._pending.pop(strand.name, None)
+                if before is not None:
+                    self._send(*before)
+
+    def flush_all(self) -> None:
+        """Send everything."""
+        with self._lock:
+            while self._pending:
+                self._send(*self._pending.popitem()[1])
+
+    def _strand(self) -> Strand:
+        if self.is_single:
+            return self._main
+        scope = current.get()
+        return self._stray if scope is None else scope.logs
+
+    def _send(self, strand: Strand, level: str, text: str) -> None:
+        for at in range(0, len(text), _LONGEST):
+            self._send_one(strand, level, text[at : at + _LONGEST])
+
+    def _send_one(self, strand: Strand, level: str, text: str) -> None:
+        n = strand.take_log()
+        if n < self._past.logs(strand.name):
+            return
+        now = _wall()
+        head = {
+            "t": "record",
+            "track": "log",
+            "strand": strand.name,
+            "n": n,
+            "kind": "log",
+            "name": level,
+            "status": "ok",
+            "start": now,
+            "end": now,
+        }
+        self._link.post(head, None, self._masks.text(text).encode("utf-8", "backslashreplace"))
+
+
+class Stream(io.TextIOBase):
+    """A text stream that sends what is written to it."""
+
+    def __init__(self, output: Output, level: str, fd: int) -> None:
+        super().__init__()
+        self._output = output
+        self._level = level
+        self._fd = fd
+        self.buffer = _Buffer(self)
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def write(self, text: str, /) -> int:
+        """Take a piece of text."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._output.write(text, self._level)
+        return len(text)
+
+    def write_at(self, level: str, text: str) -> None:
+        """Take a piece of text of another level, as logging has them."""
+        self._output.write(text, level)
+
+    def writable(self) -> bool:
+        """Say yes."""
+        return True
+
+    def isatty(self) -> bool:
+        """Say no."""
+        return False
+
+    def fileno(self) -> int:
+        """Return the descriptor that child processes write to."""
+        return self._fd
+
+
+class _Buffer(io.RawIOBase):
+    """The bytes below a stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, data: Any, /) -> int:
+        self._stream.write(bytes(data).decode("utf-8", "backslashreplace"))
+        return len(data)
+
+    def writable(self) -> bool:
+        return True
+
+
+def _teach_logging() -> None:
+    """Have logging's lines keep their level where they are written to our streams."""
+    emit = logging.StreamHandler.emit
+
+    def emit_with_level(self: "logging.StreamHandler[Any]", record: logging.LogRecord) -> None:
+        stream = self.stream
+        if not isinstance(stream, Stream):
+            emit(self, record)
+            return
+        try:
+            stream.write_at(record.levelname, self.format(record) + self.terminator)
+        except RecursionError:
+            raise
+        except Exception:
+            self.handleError(record)
+
+    logging.StreamHandler.emit = emit_with_level  # type: ignore[assignment,method-assign]

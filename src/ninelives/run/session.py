@@ -1,0 +1,294 @@
+"""The session as SDK functions see it: one for durable sessions, one for those that run as plain Python."""
+
+import asyncio
+import builtins
+import contextlib
+import inspect
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from ninelives.errors import ConnectionNotReady, NinelivesError, NotSupported, TokenRefused
+from ninelives.host import Function, Mark
+from ninelives.run import core as cores
+from ninelives.run import instrument
+from ninelives.run.asyncsteps import AsyncSteps
+from ninelives.run.calls import Calls
+from ninelives.run.chance import Chance
+from ninelives.run.classify import display_name
+from ninelives.run.clocks import Clocks
+from ninelives.run.core import Core
+from ninelives.run.iterators import Iterators
+from ninelives.run.link import Link
+from ninelives.run.live import Registry
+from ninelives.run.loops import Policy
+from ninelives.run.masking import Masks
+from ninelives.run.scope import Scope, current
+from ninelives.run.steps import Steps
+from ninelives.run.threads import Threads
+from ninelives.run.turns import Entry
+from ninelives.run.waits import Waits
+from ninelives.run.wire import Frame
+
+_wall = time.time
+
+#: Errors of the server's answers that user code gets as they are.
+_ANSWERED: Final[dict[str, type[Exception]]] = {
+    "ValueError": ValueError,
+    "TypeError": TypeError,
+    "KeyError": KeyError,
+    "NotImplementedError": NotSupported,
+    "ConnectionNotReady": ConnectionNotReady,
+    "TokenRefused": TokenRefused,
+}
+
+
+class Talk:
+    """What every session asks the server."""
+
+    def __init__(self, link: Link, masks: Masks, session_id: str, connections: Iterable[str]) -> None:
+        self.link: Final = link
+        self.masks: Final = masks
+        self._session_id = session_id
+        self._connections = frozenset(connections)
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._session_id
+
+    @property
+    def connections(self) -> frozenset[str]:
+        """The names of the project's connections."""
+        return self._connections
+
+    def ask(self, name: str, args: Mapping[str, Any]) -> Any:
+        """Have the server do something that is not recorded, and return its answer."""
+        return _answer_of(self.link.ask({"t": "call", "key": None, "name": name, "args": _json(name, args)}))
+
+    def token(self, connection: str, refused: str | None) -> Mapping[str, Any]:
+        """Ask for a connection's access token; `refused` is the SHA-256, in hex, of one that was refused."""
+        try:
+            answer = self.ask("token", {"connection": connection, "refused": refused})
+        except NinelivesError:
+            raise
+        except Exception as error:
+            raise TokenRefused(str(error)) from error
+        found: Mapping[str, Any] = answer or {}
+        value = str(found.get("token") or found.get("access_token") or "")
+        self.masks.add(value, f"{connection}__oauth_access_token")
+        return found
+
+
+class PlainSession(Talk):
+    """A session that is not durable: plain Python, nothing recorded but what is printed."""
+
+    def marked(self, mark: Mark, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function, again where its mark says so."""
+        if inspect.iscoroutinefunction(fn):
+            return _retried_async(mark, fn, args, kwargs)
+        return _retried(mark, fn, args, kwargs)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def sleep_async(self, seconds: float) -> Any:
+        """Return an awaitable that waits."""
+        return asyncio.sleep(seconds)
+
+    def call(self, name: str, args: Mapping[str, Any]) -> Any:
+        """Have the server do something."""
+        return self.ask(name, args)
+
+    def direct(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that changes nothing."""
+        return contextlib.nullcontext()
+
+    def never_a_step(self, items: Any) -> None:
+        """Do nothing: there are no steps."""
+
+
+class DurableSession(Talk):
+    """A durable session: everything that reaches the world is recorded."""
+
+    def __init__(self, core: Core, connections: Iterable[str]) -> None:
+        super().__init__(core.link, core.masks, core.session_id, connections)
+        self._core = core
+        registry = Registry(core.masks)
+        core.digests.live_form = registry.form
+        self._waits = Waits(core, registry)
+        self._async = AsyncSteps(core, registry)
+        self._steps = Steps(core, registry, self._async)
+        self._iterators = Iterators(core, registry, self._steps, self._async)
+        clocks = Clocks(core)
+        self._threads = Threads(core, self._waits.timeout, clocks)
+        self._calls = Calls(
+            core, registry, self._steps, self._async, clocks, Chance(core), self._waits, self._iterators
+        )
+        self._registry = registry
+
+    def install(self) -> None:
+        """Have rewritten code find us, and replace what it blocks on."""
+        for name, function in (
+            (instrument.CALL, self._calls.call),
+            (instrument.ITEMS, self._iterators.items),
+            (instrument.ASYNC_ITEMS, self._iterators.async_items),
+            (instrument.ENTER, self._iterators.enter),
+            (instrument.ASYNC_ENTER, self._iterators.async_enter),
+        ):
+            setattr(builtins, name, function)
+        self._threads.install()
+        asyncio.set_event_loop_policy(Policy(self._core, self._waits))
+
+    # --- what the SDK asks --------------------------------------------------------------------------------
+
+    def marked(self, mark: Mark, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call a function as its mark says."""
+        if mark.kind == "inhibit":
+            return self._calls.inhibited(fn, *args, **kwargs)
+        name = mark.name or display_name(fn)
+        make = self._async.make if inspect.iscoroutinefunction(fn) else self._steps.make
+        return make(fn, name[:300], mark, *args, **kwargs)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, durably."""
+        self._waits.sleep(seconds, name="ninelives.sleep")
+
+    def sleep_async(self, seconds: float) -> Any:
+        """Return an awaitable that waits, durably."""
+        return self._waits.sleep_async(seconds, name="ninelives.sleep")
+
+    @contextlib.contextmanager
+    def direct(self) -> Iterator[None]:
+        """Make calls directly; clock and chance are the session's all the same."""
+        scope = current.get()
+        if scope is None or not scope.records:
+            yield
+            return
+        token = current.set(Scope(scope.strand, records=False, decides=True))
+        try:
+            yield
+        finally:
+            current.reset(token)
+
+    def never_a_step(self, items: Any) -> None:
+        """Have functions and classes called directly from now on."""
+        self._core.classifier.never_a_step(items)
+        self._calls.forget()
+
+    def print_to(self, file: Any, text: str) -> bool:
+        """Write what is printed to a file that lives outside; that is a step. Others are left to Python."""
+        scope = current.get()
+        if scope is None or not scope.records or not self._registry.is_live(file):
+            return False
+        self._calls.call(file.write)(text)
+        return True
+
+    def entry(self, fn: Any) -> Any:
+        """Return how an entry point is called: as it is marked, in the AutoKitteh way too."""
+        return self._calls.call(fn)
+
+    # --- calls that the server answers ----------------------------------------------------------------------
+
+    def call(self, name: str, args: Mapping[str, Any]) -> Any:
+        """Have the server do something and record it, in one transaction."""
+        scope = current.get()
+        if scope is None or not scope.records:
+            return self.ask(name, args)
+        core, strand = self._core, scope.strand
+        n, record = core.take(strand)
+        digest = core.digests.of_call(name, (), args)
+        turns = core.turns
+        if record is not None:
+            core.compare(record, strand, n, "step", name, digest)
+            if not turns.is_alone:
+                lane = core.own_lane()
+                turns.wait_for(lane, Entry(lane), record.seq)
+            return _answered(json.loads(record.body))
+        head = {
+            "t": "call",
+            "key": {"strand": strand.name, "n": n},
+            "name": name,
+            "args": _json(name, args),
+            "digest": digest.hex(),
+            "start": _wall(),
+            "preview": {"args": core.previews.of_args((), args)},
+        }
+        if turns.is_alone:
+            return self._taken(self.link.ask(head))
+        return self._in_turn(head)
+
+    def _taken(self, frame: Frame) -> Any:
+        self._core.acknowledged(frame)
+        return _answer_of(frame)
+
+    def _in_turn(self, head: dict[str, Any]) -> Any:
+        core = self._core
+        lane = core.own_lane()
+        found: list[Frame] = []
+        entry = Entry(lane)
+
+        def answer(frame: Frame) -> None:
+            found.append(frame)
+            core.turns.arrived(entry, core.acknowledged(frame))
+
+        core.turns.leave(lane, entry)
+        self.link.post(head, answer)
+        core.turns.wait(lane)
+        return _answer_of(found[0])
+
+
+def _json(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments as the server takes them.
+
+    Raises:
+        TypeError: They are no JSON.
+    """
+    try:
+        text = json.dumps(dict(args))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} takes values that JSON can hold: {error}") from error
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _answer_of(frame: Frame) -> Any:
+    if frame.type == "refuse":
+        cores.refused(frame)
+    return _answered({"value": frame.head.get("value"), "error": frame.head.get("error")})
+
+
+def _answered(told: Mapping[str, Any]) -> Any:
+    error = told.get("error")
+    if error is None:
+        return told.get("value")
+    kind, message = str(error.get("type")), str(error.get("message"))
+    found: type[Exception] = _ANSWERED.get(kind) or NinelivesError
+    raise found(message)
+
+
+def _retried(mark: Mark, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    attempt = 1
+    while True:
+        try:
+            return fn(*args, **kwargs)
+        except mark.retry.on:
+            if attempt > mark.retry.times:
+                raise
+        time.sleep(mark.retry.pause(attempt))
+        attempt += 1
+
+
+async def _retried_async(mark: Mark, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    attempt = 1
+    while True:
+        try:
+            async with asyncio.timeout(mark.timeout):
+                return await fn(*args, **kwargs)
+        except mark.retry.on:
+            if attempt > mark.retry.times:
+                raise
+        await asyncio.sleep(mark.retry.pause(attempt))
+        attempt += 1

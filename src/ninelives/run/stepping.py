@@ -1,0 +1,238 @@
+"""What sync and async steps have in common: keys, digests, records, and what is read back from them."""
+
+import functools
+import time
+import types
+from collections.abc import Callable
+from typing import Any, Final
+
+from ninelives.errors import LiveValueLost, StepInterrupted
+from ninelives.host import Function, Mark, Retry
+from ninelives.run import changes, codec, live, tracebacks
+from ninelives.run.changes import Tracked
+from ninelives.run.codec import ChangesLost, Outcome
+from ninelives.run.core import STARTED, Core, too_large
+from ninelives.run.live import Lost, Method, Registry
+from ninelives.run.past import Past, Record
+from ninelives.run.scope import Scope, Strand, current
+
+_wall = time.time
+
+#: In front of the body of a step whose call returned a coroutine.
+AWAITED: Final = b"a"
+#: What an unmarked call gets.
+PLAIN: Final = Mark(kind="step", retry=Retry(times=0))
+
+
+class Step:
+    """One call that is a step, with its key taken."""
+
+    __slots__ = (
+        "args",
+        "began",
+        "digest",
+        "fn",
+        "kwargs",
+        "mark",
+        "n",
+        "name",
+        "record",
+        "strand",
+        "tracked",
+    )
+
+    def __init__(
+        self, fn: Function, name: str, mark: Mark, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.fn = fn
+        self.name = name
+        self.mark = mark
+        self.args = args
+        self.kwargs = kwargs
+        self.strand: Strand
+        self.n = 0
+        self.digest = b""
+        self.record: Record | None = None
+        self.tracked: Tracked | None = None
+        self.began = 0.0
+
+    @property
+    def containers(self) -> Any:
+        """The containers that the arguments reach."""
+        return () if self.tracked is None else self.tracked.containers
+
+
+class Inside(Scope):
+    """The scope of a step's own code: nothing in it is recorded but what it prints."""
+
+    __slots__ = ("_n", "_own_logs", "_past")
+
+    def __init__(self, strand: Strand, n: int, past: Past) -> None:
+        super().__init__(strand, records=False, decides=False)
+        self._n = n
+        self._past = past
+        self._own_logs: Strand | None = None
+
+    @property
+    def logs(self) -> Strand:
+        """The step as a strand of its own, that goes on behind what an earlier attempt printed."""
+        if self._own_logs is None:
+            name = f"{self.strand.name}/{self._n}"
+            self._own_logs = Strand(name, self._past)
+            self._own_logs.skip_logs(self._past.logs(name))
+        return self._own_logs
+
+    def end(self, flush: Callable[[Strand], None]) -> None:
+        """Send what is left of a line that the step has printed."""
+        if self._own_logs is not None:
+            flush(self._own_logs)
+
+
+class Stepping:
+    """Prepares, records and reads back steps; how they are executed is left to `steps` and `asyncsteps`."""
+
+    def __init__(self, core: Core, registry: Registry) -> None:
+        self._core = core
+        self._registry = registry
+
+    def _prepared(self, strand: Strand, step: Step) -> Step:
+        core = self._core
+        step.strand = strand
+        step.n, step.record = core.take(strand)
+        args = _all_args(step.fn, step.args)
+        step.digest = core.digests.of_call(step.name, args, step.kwargs)
+        step.tracked = changes.track(args, step.kwargs, core.digests, core.classifier.is_user_class)
+        if step.record is not None:
+            core.compare(step.record, strand, step.n, "step", step.name, step.digest)
+        step.began = _wall()
+        return step
+
+    def _replayed(self, step: Step, record: Record) -> Outcome:
+        """Return what a record says that the step came to."""
+        body, states = codec.split_files(record.body)
+        if states:
+            record = record._replace(body=body)
+            self._move_files(step, states)
+        if record.status == "live":
+            return passed(self._lost_value(step, record))
+        try:
+            found = self._core.codec.read(record.body, step.containers)
+        except ChangesLost:
+            lost = LiveValueLost(
+                f"step {step.name} (record {record.seq}) changed its arguments into something that cannot be "
+                "recorded, and that was lost with its process; return what the step makes instead"
+            )
+            return Outcome("error", b"", lost)
+        return handed_out(found, record.seq)
+
+    def _lost_value(self, step: Step, record: Record) -> Any:
+        about = self._core.codec.about(record.body)
+        return self._registry.placeholder(Lost(about, step.name, record.seq, lambda: self._again(step)))
+
+    def _again(self, step: Step) -> Any:
+        """Make a handle again by the call that made it."""
+        token = current.set(Inside(step.strand, step.n, self._core.past))
+        try:
+            args, kwargs = self._registry.resolve(step.args, step.kwargs)
+            value = step.fn(*args, **kwargs)
+        finally:
+            current.reset(token)
+        self._registry.add(value, is_handle=True)
+        return value
+
+    def _announce(self, step: Step) -> None:
+        """Commit that a step starts, before it does."""
+        core = self._core
+        head = core.head("call", step.strand.name, step.n, "step", step.name, STARTED, step.began)
+        head["digest"] = step.digest.hex()
+        head["end"] = None
+        head["preview"] = {"args": core.previews.of_args(step.args, step.kwargs)}
+        core.commit(head, b"")
+
+    def _call(self, step: Step) -> Any:
+        """Call the function, with real values for those that were lost."""
+        args, kwargs = step.args, step.kwargs
+        if self._registry.has_placeholders:
+            args, kwargs = self._registry.resolve(args, kwargs)
+        return step.fn(*args, **kwargs)
+
+    def _record(
+        self, step: Step, value: Any, *, is_error: bool, attempt: int
+    ) -> tuple[dict[str, Any], Outcome]:
+        core = self._core
+        outcome = core.codec.error(value, step.tracked) if is_error else self._outcome(step, value)
+        if self._registry:
+            outcome = self._with_files(step, outcome)
+        large = too_large(step.name, outcome.body)
+        if large is not None:
+            outcome = core.codec.error(large, None)
+        head = core.head("call", step.strand.name, step.n, "step", step.name, outcome.status, step.began)
+        head["attempt"] = attempt
+        head["digest"] = step.digest.hex()
+        head["preview"] = self._preview(step, outcome)
+        return head, outcome
+
+    def _with_files(self, step: Step, outcome: Outcome) -> Outcome:
+        """Add where files among the arguments stand now."""
+        args = enumerate(_all_args(step.fn, step.args))
+        states = [(index, live.position(value)) for index, value in args if live.is_file(value)]
+        if not states:
+            return outcome
+        return outcome._replace(body=codec.with_files(outcome.body, states))
+
+    def _move_files(self, step: Step, states: list[tuple[int, Any]]) -> None:
+        """Have files that were lost stand where they stood after a step."""
+        args = _all_args(step.fn, step.args)
+        for index, state in states:
+            if state is not None and live.is_placeholder(args[index]):
+                live.moved(args[index], state)
+
+    def _outcome(self, step: Step, value: Any) -> Outcome:
+        if step.mark.kind != "live" and not (self._registry and self._registry.is_live(value)):
+            found = self._core.codec.value(value, step.tracked)
+            if found is not None:
+                return found
+        about = self._registry.add(value, is_handle=step.mark.kind == "live")
+        return Outcome("live", self._core.codec.live(about), value)
+
+    def _preview(self, step: Step, outcome: Outcome) -> dict[str, Any]:
+        previews = self._core.previews
+        shown: dict[str, Any] = {"args": previews.of_args(step.args, step.kwargs)}
+        if outcome.status == "error":
+            shown["error"] = previews.of_error(outcome.value)
+        else:
+            shown["result"] = previews.of_value(outcome.value)
+        return shown
+
+
+_METHODS = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType, Method)
+
+
+def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments of a call with those that the callable brings: its receiver, a partial's own."""
+    cls = type(fn)
+    if cls is functools.partial:
+        return _all_args(fn.func, (*fn.args, *args))
+    if cls in _METHODS and fn.__self__ is not None and type(fn.__self__) is not types.ModuleType:
+        return (fn.__self__, *args)
+    return args
+
+
+def interruption(step: Step) -> StepInterrupted:
+    """Return what user code gets for a step that had started when its process died."""
+    return StepInterrupted(
+        f"step {step.name} had started when its process died, and is marked retry='never'; whether it was "
+        "done is unknown: find out, and go on accordingly"
+    )
+
+
+def handed_out(outcome: Outcome, seq: int) -> Outcome:
+    """Return an outcome whose error knows its record."""
+    if outcome.status == "error":
+        tracebacks.note(outcome.value, tracebacks.SEQ, seq)
+    return outcome
+
+
+def passed(value: Any) -> Outcome:
+    """Return an outcome that is handed on as it is."""
+    return Outcome("ok", b"", value)

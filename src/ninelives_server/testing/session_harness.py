@@ -1,0 +1,417 @@
+"""Runs programs in real session processes, with the journal in memory and crashes wherever a test wants them.
+
+A small helper process forks the sessions, as a worker's zygote does; this side plays supervisor and server:
+it commits records, answers calls, and kills a session with SIGKILL after any record. So a test can run a
+program, kill it after each of its records in turn, let it go on, and compare (`Harness.crash_everywhere`).
+"""
+
+import array
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ninelives.run import wire
+from ninelives.run.wire import Frame
+
+_SDK = Path(wire.__file__).resolve().parents[2]
+#: A session that says nothing for so long is stuck. seconds
+_PATIENCE = 60.0
+
+_FORKER = """
+import array, os, signal, socket, sys
+sys.path.insert(0, sys.argv[1])
+import ninelives.run.main as program
+control = socket.socket(fileno=int(sys.argv[2]))
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+while True:
+    data, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(4))
+    if not data:
+        os._exit(0)
+    fds = array.array("i")
+    fds.frombytes(ancillary[0][2])
+    build, work = data.decode().split("\\0")
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            control.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.chdir(work)
+            program.run_session(socket.socket(fileno=fds[0]), build)
+            code = 0
+        except BaseException:
+            import traceback
+            traceback.print_exc(file=open(2, "w", closefd=False))
+        finally:
+            os._exit(code)
+    os.close(fds[0])
+    control.send(str(pid).encode())
+"""
+
+#: Answers a call of the SDK: gets the arguments, returns a value; `CallError` is what user code gets.
+Answers = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+
+
+class CallError(Exception):
+    """An error that a server's answer carries."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Stuck(AssertionError):
+    """A session process said nothing for a long time."""
+
+
+@dataclass
+class Row:
+    """A committed record."""
+
+    seq: int
+    head: dict[str, Any]
+    body: bytes
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Track, strand and number."""
+        return self.head["track"], self.head["strand"], self.head["n"]
+
+    def __repr__(self) -> str:
+        head = self.head
+        return f"<{self.seq} {head['track']} {head['strand']}:{head['n']} {head['name']} {head['status']}>"
+
+
+@dataclass
+class Journal:
+    """The committed records of one session, in memory; the server's rules in small."""
+
+    rows: dict[tuple[str, str, int], Row] = field(default_factory=dict)
+    next_seq: int = 1
+
+    def put(self, head: dict[str, Any], body: bytes) -> Row | None:
+        """Commit a record; `None` where another one is in its place."""
+        new = Row(self.next_seq, {k: v for k, v in head.items() if k not in {"t", "i"}}, body)
+        there = self.rows.get(new.key)
+        if there is not None:
+            if _same(there, new):
+                return there
+            is_finish = there.head["status"] == "started" and new.head["status"] != "started"
+            if not is_finish or there.head["name"] != new.head["name"]:
+                return None
+        self.next_seq += 1
+        self.rows[new.key] = new
+        return new
+
+    def in_order(self) -> list[Row]:
+        """Return the records in the order of their commits."""
+        return sorted(self.rows.values(), key=lambda row: row.seq)
+
+    def steps(self) -> list[str]:
+        """Return the names of the steps and waits, in order."""
+        return [row.head["name"] for row in self.in_order() if row.head["track"] == "call"]
+
+    def prints(self, *, in_steps: bool = True) -> str:
+        """Return what was printed; what steps print may be there twice if they were executed twice."""
+        rows = (row for row in self.in_order() if row.head["track"] == "log")
+        return "".join(row.body.decode() for row in rows if in_steps or "/" not in row.head["strand"])
+
+    def copy(self) -> "Journal":
+        """Return a journal that goes its own way."""
+        return Journal(dict(self.rows), self.next_seq)
+
+
+def _same(one: Row, other: Row) -> bool:
+    names = ("name", "digest", "status")
+    return [one.head.get(n) for n in names] == [other.head.get(n) for n in names] and one.body == other.body
+
+
+@dataclass
+class Outcome:
+    """What one or more processes of a session came to.
+
+    Attributes:
+        state: `completed`, `error` or `stopped`; `killed` and `parked` where the process ended before that.
+        until: When a parked session is due.
+        waiting: What the session said about whether all its strands wait, in order.
+    """
+
+    state: str
+    result: Any = None
+    error: dict[str, Any] | None = None
+    journal: Journal = field(default_factory=Journal)
+    until: float | None = None
+    waiting: list[bool] = field(default_factory=list)
+
+    @property
+    def prints(self) -> str:
+        """What was printed."""
+        return self.journal.prints()
+
+
+@dataclass
+class Program:
+    """A project directory, and how its session is started."""
+
+    directory: Path
+    entrypoint: str = "main.py:main"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    is_durable: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    answers: Answers = field(default_factory=dict)
+    connections: Iterable[str] = ()
+    event_id: str | None = None
+    event_type: str | None = None
+    ca_file: str | None = None
+
+
+class Harness:
+    """Starts session processes and plays their server."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+        self._forker = subprocess.Popen(
+            [sys.executable, "-B", "-X", "utf8", "-c", _FORKER, str(_SDK), str(theirs.fileno())],
+            pass_fds=(theirs.fileno(),),
+            env=env,
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._control = ours
+
+    def close(self) -> None:
+        """Stop the helper."""
+        self._control.close()
+        self._forker.wait(10)
+
+    # --- running ------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        program: Program,
+        journal: Journal | None = None,
+        *,
+        kill_after: int | None = None,
+        on_row: Callable[["Process", Row], None] | None = None,
+        stay: bool = False,
+    ) -> Outcome:
+        """Run one process of a session until it ends, parks or is killed.
+
+        Args:
+            program: What to run.
+            journal: What earlier processes committed.
+            kill_after: Kill it when it has committed this many records of its own.
+            on_row: Called after each record that is committed, before it is acknowledged.
+            stay: Answer `stay` to a session that wants to be parked.
+        """
+        journal = journal if journal is not None else Journal()
+        with self.process(program, journal) as process:
+            return process.serve(kill_after=kill_after, on_row=on_row, stay=stay)
+
+    @contextmanager
+    def process(self, program: Program, journal: Journal) -> Iterator["Process"]:
+        """Start a process of a session; it is killed at the end if it still runs."""
+        ours, theirs = socket.socketpair()
+        work = program.directory / ".work" if (program.directory / ".work").is_dir() else program.directory
+        message = f"{program.directory}\0{work}".encode()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+        self._control.sendmsg([message], [rights])
+        theirs.close()
+        pid = int(self._control.recv(64))
+        process = Process(ours, pid, program, journal)
+        try:
+            process.begin()
+            yield process
+        finally:
+            process.kill()
+
+    def to_the_end(self, program: Program, journal: Journal) -> Outcome:
+        """Run processes of a session until it has ended, waiting through parks."""
+        while True:
+            outcome = self.run(program, journal)
+            if outcome.state != "parked":
+                return outcome
+            assert outcome.until is not None
+            time.sleep(max(0.0, outcome.until - time.time()))
+
+    def crash_everywhere(
+        self, program: Program, *, reset: Callable[[], None] | None = None, is_sequential: bool = True
+    ) -> Outcome:
+        """Run a program; then kill it after each of its records in turn, let it go on, and compare.
+
+        Each run that has ended is replayed as well: it must come to the same and commit nothing new.
+
+        Args:
+            program: What to run.
+            reset: Called before each new run, to put the world outside back.
+            is_sequential: Runs are compared with each other; they may differ where several strands race.
+
+        Returns:
+            What the run without a crash came to.
+
+        Raises:
+            AssertionError: A run with a crash came to something else, or printed something else.
+        """
+        whole = self._run_and_replay(program, reset, kill_after=None)
+        for count in range(1, len(whole.journal.rows) + 1):
+            again = self._run_and_replay(program, reset, kill_after=count)
+            if is_sequential:
+                assert _facts(again) == _facts(whole), (
+                    f"killed after record {count}: {_facts(again)}\n"
+                    f"expected: {_facts(whole)}\n{again.journal.in_order()}"
+                )
+        return whole
+
+    def _run_and_replay(
+        self, program: Program, reset: Callable[[], None] | None, kill_after: int | None
+    ) -> Outcome:
+        if reset is not None:
+            reset()
+        journal = Journal()
+        outcome = self.run(program, journal, kill_after=kill_after)
+        if outcome.state in {"killed", "parked"}:
+            outcome = self.to_the_end(program, journal)
+        before = journal.in_order()
+        replayed = self.run(program, journal)
+        assert _facts(replayed) == _facts(outcome), f"replay: {_facts(replayed)}\nfirst: {_facts(outcome)}"
+        assert journal.in_order() == before, f"a replay added to the journal: {journal.in_order()}"
+        return outcome
+
+
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    error = outcome.error and {k: outcome.error[k] for k in ("type", "message", "traceback")}
+    prints = outcome.journal.prints(in_steps=False)
+    return {"state": outcome.state, "result": outcome.result, "error": error, "prints": prints}
+
+
+class Process:
+    """One process of a session, seen from the server."""
+
+    def __init__(self, sock: socket.socket, pid: int, program: Program, journal: Journal) -> None:
+        self.pid = pid
+        self.journal = journal
+        self.own_rows = 0
+        self._sock = sock
+        self._program = program
+        self._outcome = Outcome("killed", journal=journal)
+        sock.settimeout(_PATIENCE)
+
+    def begin(self) -> None:
+        """Send everything that comes before the session may run."""
+        program = self._program
+        self.send(
+            t="start",
+            session_id="ses_test",
+            entrypoint=program.entrypoint,
+            is_durable=program.is_durable,
+            env={**program.env, **program.secrets},
+            event={"data": program.data, "event_id": program.event_id, "event_type": program.event_type},
+            seed="5eed" * 16,
+            secrets=sorted(program.secrets.values()),
+            secret_names={value: name for name, value in program.secrets.items()},
+            semantics=1,
+            records=len(self.journal.rows),
+            tz="UTC",
+            ca_file=program.ca_file,
+            connections=list(program.connections),
+        )
+        for row in self.journal.in_order():
+            self._sock.sendall(wire.encode({"t": "past", "seq": row.seq, **row.head}, row.body))
+        self.send(t="go")
+
+    def send(self, **head: Any) -> None:
+        """Send a frame."""
+        self._sock.sendall(wire.encode(head))
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._sock.close()
+
+    def serve(
+        self,
+        *,
+        kill_after: int | None = None,
+        on_row: Callable[["Process", Row], None] | None = None,
+        stay: bool = False,
+    ) -> Outcome:
+        """Be the server until the process ends, parks or is killed."""
+        while True:
+            try:
+                frame = wire.receive(self._sock)
+            except TimeoutError:
+                raise Stuck(f"no frame for {_PATIENCE} s; committed: {self.journal.in_order()}") from None
+            except (EOFError, ConnectionResetError):
+                return self._outcome
+            row = self._take(frame, stay=stay)
+            if row is not None:
+                self.own_rows += 1
+                if on_row is not None:
+                    on_row(self, row)
+                if kill_after is not None and self.own_rows >= kill_after:
+                    return self._outcome
+                self._acknowledge(frame, row)
+            if self._outcome.state != "killed":
+                return self._outcome
+
+    def _take(self, frame: Frame, *, stay: bool) -> Row | None:
+        head = frame.head
+        match frame.type:
+            case "record":
+                row = self.journal.put(head, frame.body)
+                if row is None:
+                    self.send(t="refuse", i=head["i"], reason="different")
+                return row
+            case "call":
+                return self._call(head)
+            case "park":
+                self._park(head, stay=stay)
+            case "waiting":
+                self._outcome.waiting.append(head["is_waiting"])
+            case "done":
+                self._outcome.state = head["state"]
+                self._outcome.error = head["error"]
+                self._outcome.result = json.loads(frame.body) if frame.body else None
+                self.send(t="done_ok", i=head["i"])
+        return None
+
+    def _acknowledge(self, frame: Frame, row: Row) -> None:
+        head = frame.head
+        if frame.type == "record":
+            self.send(t="ack", i=head["i"], seq=row.seq)
+        else:
+            told = json.loads(row.body)
+            self.send(t="answer", i=head["i"], seq=row.seq, value=told.get("value"), error=told.get("error"))
+
+    def _call(self, head: dict[str, Any]) -> Row | None:
+        told: dict[str, Any]
+        try:
+            told = {"value": self._program.answers[head["name"]](head["args"])}
+        except CallError as error:
+            told = {"error": {"type": error.kind, "message": str(error)}}
+        if head["key"] is None:
+            self.send(t="answer", i=head["i"], seq=None, value=told.get("value"), error=told.get("error"))
+            return None
+        status = "error" if "error" in told else "ok"
+        record = {"track": "call", "kind": "step", "name": head["name"], "status": status, "attempt": 1}
+        record |= {"strand": head["key"]["strand"], "n": head["key"]["n"], "digest": head["digest"]}
+        record |= {"start": head["start"], "end": head["start"], "preview": head.get("preview")}
+        return self.journal.put(record, json.dumps(told).encode())
+
+    def _park(self, head: dict[str, Any], *, stay: bool) -> None:
+        self.send(t="stay" if stay else "parked", i=head["i"])
+        if not stay:
+            self._outcome.state = "parked"
+            self._outcome.until = head["until"]

@@ -1,0 +1,284 @@
+"""Values that do not pickle, iterables that do their work in a loop, and `with` statements over them."""
+
+
+def test_a_handle_is_made_again_when_a_call_needs_it(harness, program, tmp_path):
+    """A connection is used before and after the crash; what was recorded is not done again."""
+    base = tmp_path / "db.sqlite"
+    made = program(
+        """
+        import sqlite3
+
+        def main(event):
+            db = sqlite3.connect(event.data.path)
+            db.execute("create table if not exists t (x)")
+            db.execute("insert into t values (1)")
+            db.commit()
+            db.execute("insert into t values (2)")
+            db.commit()
+            found = db.execute("select x from t").fetchall()
+            print(isinstance(db, sqlite3.Connection))
+            return [list(row) for row in found]
+        """,
+        data={"path": str(base)},
+    )
+    from ninelives_server.testing.session_harness import Journal
+
+    whole = harness.run(made, Journal())
+    base.unlink()
+    journal = Journal()
+    harness.run(made, journal, kill_after=4)
+    again = harness.run(made, journal)
+
+    assert whole.result == again.result == [[1], [2]]
+    assert again.prints == "True\n"
+    assert whole.journal.steps()[:2] == ["sqlite3.connect", "sqlite3.Connection.execute"]
+
+
+def test_what_a_live_function_returned_is_made_again(harness, program):
+    """`@ninelives.live` says that calling it again gives the same."""
+    made = program(
+        """
+        import threading
+        import ninelives
+
+        class Client:
+            def __init__(self, name):
+                self.name = name
+                self.lock = threading.Lock()
+
+        @ninelives.live
+        def connect(name):
+            return Client(name)
+
+        @ninelives.step
+        def ask(client, question):
+            return f"{client.name}: {question}"
+
+        def main(event):
+            client = connect("c")
+            return [ask(client, "one"), ask(client, "two"), isinstance(client, Client)]
+        """
+    )
+
+    assert harness.crash_everywhere(made).result == ["c: one", "c: two", True]
+
+
+def test_a_value_that_is_lost_is_an_error_only_where_it_is_needed(harness, program):
+    """The first run goes on; after a crash the message names the step and the way out."""
+    made = program(
+        """
+        import threading
+        import ninelives
+
+        class Odd:
+            def __init__(self):
+                self.lock = threading.Lock()
+
+        @ninelives.step
+        def odd():
+            return Odd()
+
+        @ninelives.step
+        def use(value):
+            return type(value).__name__
+
+        def main(event):
+            value = odd()
+            first = use(value)
+            try:
+                second = use(value)
+            except ninelives.LiveValueLost as error:
+                return [first, str(error)]
+            return [first, second]
+        """
+    )
+    from ninelives_server.testing.session_harness import Journal
+
+    whole, journal = harness.run(made), Journal()
+    harness.run(made, journal, kill_after=2)
+    again = harness.run(made, journal)
+    replayed = harness.run(made, whole.journal)
+
+    assert whole.result == replayed.result == ["Odd", "Odd"]
+    assert again.result[0] == "Odd"
+    assert "step main.odd (record 1) returned a main.Odd" in again.result[1]
+    assert "@ninelives.live" in again.result[1]
+
+
+def test_a_file_is_opened_again_where_it_stood(harness, program, tmp_path):
+    """Without truncating; what was written before the crash is written once."""
+    out = tmp_path / "out.txt"
+    made = program(
+        """
+        def main(event):
+            with open(event.data.path, "w") as file:
+                file.write("one\\n")
+                file.write("two\\n")
+                print("three", file=file)
+            with open(event.data.path) as file:
+                head = file.readline()
+                lines = [line.strip() for line in file]
+            return [head, lines]
+        """,
+        data={"path": str(out)},
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == ["one\n", ["two", "three"]]
+    assert out.read_text() == "one\ntwo\nthree\n"
+
+
+def test_items_of_an_iterable_are_recorded_as_they_are_taken(harness, program, tmp_path):
+    """After a crash in the middle it is made again, and what was taken is skipped."""
+    log = tmp_path / "log"
+    files = {
+        "vendor.txt": "",
+    }
+    package = tmp_path / "site"
+    package.mkdir()
+    (package / "vendored.py").write_text(
+        "class Pages:\n"
+        "    def __init__(self, log): self.log = log\n"
+        "    def __iter__(self):\n"
+        "        for n in range(4):\n"
+        "            open(self.log, 'a').write(f'page {n}\\n')\n"
+        "            yield {'n': n}\n"
+        "def pages(log):\n"
+        "    yield from Pages(log)\n"
+    )
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, __SITE__)
+        import vendored
+
+        def main(event):
+            for page in vendored.Pages(event.data.log):
+                print("a", page["n"])
+            for page in vendored.pages(event.data.log):
+                print("b", page["n"])
+            return [page["n"] for page in vendored.Pages(event.data.log)]
+        """.replace("__SITE__", repr(str(package))),
+        files=files,
+        data={"log": str(log)},
+    )
+
+    whole = harness.crash_everywhere(made, reset=lambda: log.unlink(missing_ok=True))
+
+    assert whole.result == [0, 1, 2, 3]
+    assert whole.prints == "a 0\na 1\na 2\na 3\nb 0\nb 1\nb 2\nb 3\n"
+
+
+def test_an_iterable_that_gives_other_items_is_noticed(harness, program, tmp_path):
+    """A different item among those recorded raises `IteratorChanged`."""
+    state = tmp_path / "state"
+    state.write_text("1")
+    package = tmp_path / "site"
+    package.mkdir()
+    (package / "shifty.py").write_text(
+        "def items(path):\n"
+        "    base = int(open(path).read())\n"
+        "    for n in range(3):\n"
+        "        yield base + n\n"
+    )
+    made = program(
+        f"""
+        import sys
+        sys.path.insert(0, {str(package)!r})
+        import shifty
+        import ninelives
+
+        def main(event):
+            try:
+                return [n for n in shifty.items(event.data.path)]
+            except ninelives.IteratorChanged as error:
+                return str(error)
+        """,
+        data={"path": str(state)},
+    )
+    from ninelives_server.testing.session_harness import Journal
+
+    journal = Journal()
+    harness.run(made, journal, kill_after=2)
+    state.write_text("5")
+
+    outcome = harness.run(made, journal)
+
+    assert "item 0 of builtins.generator is not the one" in outcome.result or "item 0 of" in outcome.result
+
+
+def test_entering_and_leaving_a_live_value_are_steps(harness, program):
+    """What `with` gives is recorded; leaving is done once."""
+    made = program(
+        """
+        import os, tempfile
+
+        def main(event):
+            with tempfile.TemporaryDirectory() as directory:
+                print(os.path.isdir(directory))
+            return os.path.isdir(directory)
+        """
+    )
+    whole = harness.run(made)
+
+    replayed = harness.run(made, whole.journal.copy())
+
+    assert whole.result is replayed.result is False
+    assert replayed.prints == "True\n"
+    assert whole.journal.steps() == [
+        "tempfile.TemporaryDirectory",
+        "tempfile.TemporaryDirectory.__enter__",
+        "os.path.isdir",
+        "tempfile.TemporaryDirectory.__exit__",
+        "os.path.isdir",
+    ]
+
+
+def test_objects_of_this_process_are_no_steps(harness, program):
+    """Locks, queues, buffers and csv writers over them come back because the code runs again."""
+    made = program(
+        """
+        import csv, io, queue, threading
+
+        def main(event):
+            lock, box, text = threading.Lock(), queue.Queue(), io.StringIO()
+            with lock:
+                box.put(1)
+            writer = csv.writer(text)
+            writer.writerow([1, 2])
+            return [box.get(), text.getvalue()]
+        """
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.result == [1, "1,2\r\n"]
+    assert outcome.journal.steps() == []
+
+
+def test_an_object_with_a_secret_in_it_is_not_recorded_by_value(harness, program):
+    """Its pickle would keep the secret; plain data that user code returns is its own affair."""
+    made = program(
+        """
+        import os
+        import ninelives
+
+        class Client:
+            def __init__(self, token):
+                self.token = token
+
+        @ninelives.step
+        def client():
+            return Client(os.environ["TOKEN"])
+
+        def main(event):
+            client()
+        """,
+        secrets={"TOKEN": "s3cr3t-value"},
+    )
+
+    (row,) = harness.run(made).journal.in_order()
+
+    assert row.head["status"] == "live"
+    assert b"s3cr3t" not in row.body
