@@ -1,0 +1,1 @@
+"""Temporal: the client, the session workflow and the embedded server."""

@@ -1,0 +1,173 @@
+"""Gets sessions going: tells Temporal of those that should run, at once and, to be sure, again.
+
+A notice on the channels `start` (new sessions) and `work` (others that should run) is acted on at once. The
+sweep, at start, when Temporal comes back, every 30 s and when the next parked session is overdue, finds what
+notices or Temporal have lost. Both are idempotent.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol
+
+from ninelives_server import log
+from ninelives_server.clock import Clock, SystemClock
+from ninelives_server.engine.client import Engine, TemporalAway
+from ninelives_server.store import sessions
+from ninelives_server.store.core import Store
+
+logger = log.get(__name__)
+
+#: How often everything is looked through. seconds
+SWEEP_EVERY = 30.0
+#: A session that was asked for this long ago, and that nobody runs, is asked for again.
+QUIET = timedelta(seconds=30)
+#: A parked session is left to Temporal's own timer for so long. seconds
+OVERDUE = 2.0
+#: Requests under way at once.
+_AT_ONCE = 32
+_BATCH = 500
+
+
+class Turn(Protocol):
+    """How a session stands (`sessions.journal`)."""
+
+    @property
+    def outcome(self) -> str:
+        """`run`, `held`, `finished` or `parked`."""
+        ...
+
+    @property
+    def until(self) -> Any:
+        """When a parked session is due."""
+        ...
+
+
+class Looks(Protocol):
+    """Knows how sessions stand."""
+
+    async def look(self, session_id: str) -> Turn:
+        """Say what should happen to a session next."""
+        ...
+
+
+def looking(journal: Looks) -> Any:
+    """Return what the workflow's own activity calls."""
+
+    async def look(session_id: str) -> Mapping[str, Any]:
+        turn = await journal.look(session_id)
+        return {"outcome": turn.outcome, "until": turn.until and turn.until.isoformat()}
+
+    return look
+
+
+class Starter:
+    """Sends sessions to Temporal. Implements `sessions.link.Scheduler`."""
+
+    def __init__(self, *, store: Store, engine: Engine, clock: Clock | None = None) -> None:
+        self._store = store
+        self._engine = engine
+        self._clock = clock or SystemClock()
+        self._queue: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self._queued: set[str] = set()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether Temporal answers."""
+        return self._engine.is_connected
+
+    @property
+    def address(self) -> str:
+        """Where Temporal is: `host:port`."""
+        return self._engine.address
+
+    @property
+    def namespace(self) -> str:
+        """Temporal's namespace."""
+        return self._engine.namespace
+
+    async def run(self) -> None:
+        """Start what should run, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen("start", is_new=True))
+            group.create_task(self._listen("work", is_new=False))
+            group.create_task(self._sweep_for_ever())
+            for _ in range(_AT_ONCE):
+                group.create_task(self._send())
+
+    def wake(self, session_id: str) -> None:
+        """Have a session looked at soon."""
+        self._ask(session_id, is_new=False)
+
+    def _ask(self, session_id: str, *, is_new: bool) -> None:
+        if session_id not in self._queued:
+            self._queued.add(session_id)
+            self._queue.put_nowait((session_id, is_new))
+
+    async def fail_activity(self, session_id: str, activity_id: str) -> None:
+        """Have the activity of a lost worker started again at once."""
+        try:
+            if await self._engine.fail_activity(session_id, activity_id):
+                return
+        except TemporalAway:
+            logger.warning("temporal.activity_not_failed", session_id=session_id)
+        self.wake(session_id)
+
+    async def sweep(self, quiet: timedelta = QUIET) -> int:
+        """Ask for all sessions that should run and for which Temporal was not asked within `quiet`."""
+        total = 0
+        while True:
+            found = await self._store.read(partial(sessions.should_run, quiet=quiet, limit=_BATCH))
+            if found:
+                await self._store.write(partial(sessions.signalled, session_ids=found))
+                for session_id in found:
+                    self.wake(session_id)
+            total += len(found)
+            if len(found) < _BATCH:
+                return total
+
+    async def _listen(self, channel: str, *, is_new: bool) -> None:
+        with self._store.notices.subscribed(channel) as notice:
+            while True:
+                await notice.wait()
+                for session_id in sorted(notice.take()):
+                    self._ask(session_id, is_new=is_new)
+
+    async def _sweep_for_ever(self) -> None:
+        await self._engine.connected()
+        # What an earlier server asked for may be lost with its Temporal.
+        quiet = timedelta()
+        while True:
+            self._engine.returned.clear()
+            try:
+                await self.sweep(quiet)
+                pause = await self._pause()
+            except Exception:  # the root of a task: the next sweep tries again
+                logger.exception("starter.sweep_failed")
+                pause = SWEEP_EVERY
+            quiet = QUIET
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._engine.returned.wait(), pause)
+                quiet = timedelta()
+
+    async def _pause(self) -> float:
+        """Return how long to wait: less than usual where a parked session comes due meanwhile."""
+        due = await self._store.read(sessions.next_wake)
+        if due is None:
+            return SWEEP_EVERY
+        left = (due - self._clock.now()).total_seconds() + OVERDUE
+        return min(max(left, OVERDUE), SWEEP_EVERY)
+
+    async def _send(self) -> None:
+        while True:
+            session_id, is_new = await self._queue.get()
+            self._queued.discard(session_id)
+            try:
+                await (self._engine.start(session_id) if is_new else self._engine.wake(session_id))
+            except TemporalAway as error:
+                # The sweep asks again as soon as Temporal is back.
+                logger.warning("session.not_signalled", session_id=session_id, error=str(error))
+            except Exception:  # the root of a task: the sweep asks again
+                logger.exception("session.signal_failed", session_id=session_id)

@@ -1,0 +1,115 @@
+"""The one workflow: cares for one session until it has ended.
+
+Its history holds ids and times only. What the session did is in the journal, and whether it should run is
+the database's to say: a signal too many, a lost one, or a history that is gone altogether only delay.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, WAKE_SIGNAL, WORKFLOW_NAME
+
+#: The server's own activity: what should happen to the session next.
+LOOK = "look"
+#: Turns before the history begins anew.
+TURNS = 100
+#: How long a session that somebody else runs is left alone, unless a signal comes.
+_HELD = timedelta(seconds=30)
+_FLAT = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
+# A turn may last as long as a session runs without parking; heartbeats tell whether it is alive.
+_VERY_LONG = timedelta(days=3650)
+_HEARTBEAT = timedelta(seconds=10)
+
+
+@dataclass
+class Course:
+    """What a run hands to its successor."""
+
+    session_id: str
+    turn: int = 0
+
+
+@workflow.defn(name=WORKFLOW_NAME)
+class SessionWorkflow:
+    """Loop: run a turn, then wait until the session is due or somebody has something for it."""
+
+    def __init__(self) -> None:
+        self._wakes = 0
+        self._seen = 0
+
+    @workflow.signal(name=WAKE_SIGNAL)
+    def wake(self) -> None:
+        """Something has arrived for the session, or it should run."""
+        self._wakes += 1
+
+    @workflow.run
+    async def run(self, course: Course) -> None:
+        """Care for the session until it has ended."""
+        last = course.turn + TURNS
+        while course.turn < last or self._wakes != self._seen:
+            course.turn += 1
+            self._seen = self._wakes
+            outcome = await self._turn(course)
+            if outcome["outcome"] not in {"finished", "parked"}:
+                outcome = await self._look(course)
+            if outcome["outcome"] == "finished":
+                return
+            await self._rest(outcome)
+        workflow.continue_as_new(course)
+
+    async def _turn(self, course: Course) -> dict[str, Any]:
+        """Have a worker run the session until it ends or parks."""
+        try:
+            outcome: dict[str, Any] = await workflow.execute_activity(
+                ACTIVITY_NAME,
+                course.session_id,
+                result_type=dict[str, Any],
+                task_queue=SESSION_QUEUE,
+                activity_id=f"turn-{course.turn}",
+                start_to_close_timeout=_VERY_LONG,
+                heartbeat_timeout=_HEARTBEAT,
+                retry_policy=_FLAT,
+            )
+        except ActivityError:
+            return {"outcome": "failed"}
+        return outcome
+
+    async def _look(self, course: Course) -> dict[str, Any]:
+        """Ask the server, where the worker could not tell."""
+        outcome: dict[str, Any] = await workflow.execute_local_activity(
+            LOOK,
+            course.session_id,
+            result_type=dict[str, Any],
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=_FLAT,
+        )
+        return outcome
+
+    async def _rest(self, outcome: dict[str, Any]) -> None:
+        """Wait until the next turn makes sense."""
+        match outcome["outcome"]:
+            case "parked":
+                until = outcome.get("until")
+                left = None if until is None else _time(until) - workflow.now()
+            case "held":
+                left = _HELD
+            case _:
+                left = timedelta(seconds=1)
+        if left is not None and left <= timedelta():
+            return
+        try:
+            await workflow.wait_condition(lambda: self._wakes != self._seen, timeout=left)
+        except TimeoutError:
+            return
+
+
+def _time(value: str | float) -> datetime:
+    """Read a time as session processes (seconds since 1970) or servers (ISO 8601) write it."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    return datetime.fromisoformat(value)

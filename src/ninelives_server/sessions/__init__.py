@@ -1,0 +1,1 @@
+"""Sessions: start, journal, parking, stop and retention."""

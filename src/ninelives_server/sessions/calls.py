@@ -1,0 +1,182 @@
+"""Calls that the server answers: each changes the database and is recorded in one transaction.
+
+So each happens exactly once, whatever crashes. A call without a key (made inside a step, or by a session that
+is not durable) is simply done. Values are JSON. `token` is no such call: it talks to a provider, leaves no
+record, and is answered by `sessions.link`.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ninelives_server import ids
+from ninelives_server.model.sessions import NewSession
+from ninelives_server.sessions.commit import CallFailed
+from ninelives_server.sessions.records import Call
+from ninelives_server.sessions.start import Starts
+from ninelives_server.store import outcomes, sessions, values
+from ninelives_server.store.core import Tx
+from ninelives_server.store.journal import Head
+from ninelives_server.vault.vault import Vault
+
+#: The largest value of the store. bytes
+VALUE_LIMIT = 1024 * 1024
+#: The longest key; the column's length. characters
+KEY_LIMIT = 500
+
+_Run = Callable[[Tx, Head, Mapping[str, Any], Call], Any]
+
+
+class Calls:
+    """What sessions may ask of the database."""
+
+    def __init__(self, *, vault: Vault, starts: Starts) -> None:
+        self._vault = vault
+        self._starts = starts
+        self._by_name: dict[str, _Run] = {
+            "store.get": self._get,
+            "store.set": self._set,
+            "store.del": self._del,
+            "store.add": self._add,
+            "store.check_and_set": self._check_and_set,
+            "store.list": self._list,
+            "store.publish": self._publish,
+            "store.unpublish": self._unpublish,
+            "outcome": self._outcome,
+            "start": self._start,
+        }
+
+    def run(self, tx: Tx, head: Head, call: Call) -> Any:
+        """Do what a call asks for and return a JSON value.
+
+        Raises:
+            CallFailed: User code is told what was wrong.
+        """
+        run = self._by_name.get(call.name)
+        if run is None:
+            raise CallFailed("NotImplementedError", f"this server has no call {call.name!r}; upgrade it")
+        try:
+            return run(tx, head, call.args, call)
+        except KeyError as error:
+            raise CallFailed("TypeError", f"{call.name}: the argument {error} is missing") from error
+
+    # --- the store --------------------------------------------------------------------------------
+
+    def _load(self, tx: Tx, head: Head, key: str) -> Any:
+        found = values.get(tx, head.project_id, key)
+        if found is None:
+            return None
+        context = values.context(head.project_id, key)
+        return json.loads(self._vault.open(tx, head.project_id, context, found.sealed_value))
+
+    def _save(self, tx: Tx, head: Head, key: str, value: Any) -> None:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > VALUE_LIMIT:
+            raise CallFailed(
+                "ValueError", f"the value for {key!r} has {len(text)} bytes; the store takes {VALUE_LIMIT}"
+            )
+        context = values.context(head.project_id, key)
+        values.put(tx, head.project_id, key, self._vault.seal(tx, head.project_id, context, text))
+
+    def _get(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        return self._load(tx, head, _key(args))
+
+    def _set(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        values.lock(tx, head.project_id)
+        self._save(tx, head, _key(args), args["value"])
+
+    def _del(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        values.lock(tx, head.project_id)
+        return values.delete(tx, head.project_id, _key(args))
+
+    def _add(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        key, operand = _key(args), args["value"]
+        values.lock(tx, head.project_id)
+        current = self._load(tx, head, key)
+        if not _is_number(operand) or not (current is None or _is_number(current)):
+            kind = type(operand if not _is_number(operand) else current).__name__
+            raise CallFailed("TypeError", f"only numbers can be added; {key!r} meets a {kind}")
+        total = operand if current is None else current + operand
+        self._save(tx, head, key, total)
+        return total
+
+    def _check_and_set(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        key = _key(args)
+        values.lock(tx, head.project_id)
+        if self._load(tx, head, key) != args["expected"]:
+            return False
+        self._save(tx, head, key, args["value"])
+        return True
+
+    def _list(self, tx: Tx, head: Head, _args: Mapping[str, Any], _call: Call) -> Any:
+        return values.keys(tx, head.project_id)
+
+    def _publish(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        key = _key(args)
+        if not values.publish(tx, head.project_id, key, is_published=True):
+            raise CallFailed("KeyError", f"the store has no value for {key!r} to publish")
+
+    def _unpublish(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        return values.publish(tx, head.project_id, _key(args), is_published=False)
+
+    # --- events and sessions ----------------------------------------------------------------------
+
+    def _outcome(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
+        session = sessions.by_id(tx, head.id)
+        event_id = args.get("event_id") or (session and session.event_id)
+        if not event_id or not sessions.owns_event(tx, head.project_id, event_id):
+            raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
+        outcome_id = outcomes.new_id()
+        text = json.dumps(args["value"]).encode()
+        sealed = self._vault.seal(tx, head.project_id, outcomes.context(outcome_id), text)
+        outcomes.insert(tx, outcome_id, event_id=event_id, session_id=head.id, sealed_value=sealed)
+
+    def _start(self, tx: Tx, head: Head, args: Mapping[str, Any], call: Call) -> Any:
+        """Start a child session; its id is derived from the parent's key, so that it is made once."""
+        parent = sessions.by_id(tx, head.id)
+        assert parent is not None
+        loc, project = str(args["loc"]), args.get("project")
+        target = sessions.Target(parent.project_id, parent.deployment_id, parent.build_id)
+        if project:
+            found = sessions.active_target(tx, head.org_id, str(project))
+            if found is None:
+                raise CallFailed("ValueError", f"there is no project {project!r} with an active deployment")
+            target = found
+        if loc not in (names := sessions.entrypoints(tx, target.build_id)):
+            known = ", ".join(sorted(names)[:10]) or "nothing"
+            raise CallFailed("ValueError", f"start: there is no {loc!r} in the build; it has {known}")
+        new = NewSession(
+            id=_child_id(head, call),
+            org_id=head.org_id,
+            project_id=target.project_id,
+            deployment_id=target.deployment_id,
+            build_id=target.build_id,
+            entrypoint=loc,
+            is_durable=parent.is_durable,
+            data=args.get("data") or {},
+            memo={str(k): str(v) for k, v in (args.get("memo") or {}).items()},
+            parent_id=parent.id,
+            traceparent=parent.traceparent,
+            created_by=parent.id,
+        )
+        self._starts.create(tx, new)
+        return new.id
+
+
+def _child_id(head: Head, call: Call) -> str:
+    if call.key is None:
+        return ids.new("ses")
+    strand, n = call.key
+    return ids.derived("ses", hashlib.sha256(f"{head.id}\0{strand}\0{n}".encode()).digest())
+
+
+def _key(args: Mapping[str, Any]) -> str:
+    key = args["key"]
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LIMIT:
+        raise CallFailed("ValueError", f"a key of the store is a text of 1 to {KEY_LIMIT} characters")
+    return key
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,426 @@
+"""One unit of the journal: operations of many sessions, in one transaction.
+
+The order within a session is kept, so that nothing commits before what was sent ahead of it; between sessions
+there is none. Records, nearly everything there is, are stored together; anything else runs by itself in
+a savepoint. An operation that is refused fails nothing but itself.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from ninelives_server import log
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions import records
+from ninelives_server.sessions.records import Answer, Call, Died, Done, Op, Park, Put, Record, Waiting
+from ninelives_server.store import inbox, journal, sessions
+from ninelives_server.store.core import Tx
+from ninelives_server.store.journal import Head, Key, Row
+from ninelives_server.vault.vault import Vault
+
+logger = log.get(__name__)
+
+#: How long a process that died without a new record waits for its next start; the last one repeats. seconds
+RETRY_DELAYS = (1.0, 5.0, 30.0)
+#: Deaths in a row without a new record, after which a session ends.
+DEATHS = 5
+#: The largest result of a session. bytes
+RESULT_LIMIT = 8 * 1024 * 1024
+
+
+class Answers(Protocol):
+    """Does what a call asks for (`sessions.calls`)."""
+
+    def run(self, tx: Tx, head: Head, call: Call) -> Any:
+        """Do it and return a JSON value.
+
+        Raises:
+            CallFailed: User code is told.
+        """
+        ...
+
+
+class CallFailed(Exception):
+    """A call came to an error that user code gets."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def context(session_id: str, key: Key, column: str) -> str:
+    """Return the context under which a part of a record is sealed."""
+    return f"journal:{session_id}:{key.strand}:{key.track}:{key.n}:{column}"
+
+
+def is_live(head: Head) -> bool:
+    """Tell whether somebody may write for this session; one that has ended has no worker."""
+    return head.worker_id is not None
+
+
+class Unit:
+    """The operations of one transaction."""
+
+    def __init__(self, tx: Tx, *, vault: Vault, calls: Answers, limit: int) -> None:
+        self._tx = tx
+        self._vault = vault
+        self._calls = calls
+        self._limit = limit
+        self._heads: dict[str, Head] = {}
+
+    def run(self, ops: Sequence[Op]) -> list[Answer]:
+        """Do the operations and return their answers, in the same order."""
+        self._heads = journal.heads(self._tx, (op.session_id for op in ops))
+        answers: dict[int, Answer] = {}
+        waiting = list(range(len(ops)))
+        while waiting:
+            puts, others, waiting = _round(ops, waiting)
+            if puts:
+                found = self._put_all([ops[i] for i in puts])  # type: ignore[misc]
+                answers.update(zip(puts, found, strict=True))
+            for index in others:
+                answers[index] = self._one(ops[index])
+        for session_id in {op.session_id for op in ops}:
+            self._tx.notify("session", session_id)
+        return [answers[index] for index in range(len(ops))]
+
+    # --- records ----------------------------------------------------------------------------------
+
+    def _put_all(self, puts: Sequence[Put]) -> list[Answer]:
+        """Store records, all of which are probably new."""
+        before = {sid: head.next_seq for sid, head in self._heads.items()}
+        answers: list[Answer] = []
+        rows = []
+        for put in puts:
+            head = self._heads.get(put.session_id)
+            if head is None or head.epoch != put.epoch:
+                answers.append(records.Refused("fenced"))
+            elif not is_live(head):
+                # Perhaps a record that was committed and whose acknowledgement was lost.
+                answers.append(self._put_again(put, head))
+            elif head.next_seq > self._limit:
+                answers.append(records.Refused("limit"))
+            else:
+                rows.append(self._row(head, put.record))
+                answers.append(records.Acked(head.next_seq))
+                self._heads[put.session_id] = head._replace(next_seq=head.next_seq + 1)
+        if not journal.insert(self._tx, rows):
+            touched = {row.session_id: before[row.session_id] for row in rows}
+            journal.take_back(self._tx, touched)
+            for session_id, seq in touched.items():
+                self._heads[session_id] = self._heads[session_id]._replace(next_seq=seq)
+            answers = [self._put_one(put) for put in puts]
+        self._advance(before)
+        for put, answer in zip(puts, answers, strict=True):
+            if answer == records.Refused("limit"):
+                self._end_full(put.session_id)
+        return answers
+
+    def _advance(self, before: Mapping[str, int]) -> None:
+        heads = self._heads.items()
+        journal.advance(self._tx, {sid: h.next_seq for sid, h in heads if h.next_seq != before[sid]})
+
+    def _put_one(self, put: Put) -> Answer:
+        """Store a record that may be there already."""
+        head = self._heads.get(put.session_id)
+        if head is None or head.epoch != put.epoch:
+            return records.Refused("fenced")
+        return self._put_again(put, head)
+
+    def _put_again(self, put: Put, head: Head) -> Answer:
+        record = put.record
+        key = Key(record.track, record.strand, record.n)
+        there = journal.by_keys(self._tx, head.id, [key]).get(key)
+        if there is not None and self._is_same(head, there, record):
+            return records.Acked(there.seq)
+        if not is_live(head):
+            return records.Refused("fenced")
+        if there is not None and not _finishes(there, record):
+            return records.Refused("different")
+        if head.next_seq > self._limit:
+            return records.Refused("limit")
+        row = self._row(head, record)
+        if there is None:
+            journal.insert(self._tx, [row])
+        else:
+            journal.replace(self._tx, row)
+        self._heads[head.id] = head._replace(next_seq=head.next_seq + 1)
+        return records.Acked(row.seq)
+
+    def _row(self, head: Head, record: Record) -> Row:
+        key = Key(record.track, record.strand, record.n)
+        seal = self._vault.seal
+        value, preview = record.value, record.preview
+        return Row(
+            head.id,
+            record.strand,
+            record.track,
+            record.n,
+            head.next_seq,
+            record.kind,
+            record.name,
+            record.digest,
+            record.status,
+            record.attempt,
+            head.epoch,
+            record.started_at,
+            record.ended_at,
+            None if value is None else seal(self._tx, head.project_id, context(head.id, key, "value"), value),
+            record.blob,
+            None
+            if preview is None
+            else seal(self._tx, head.project_id, context(head.id, key, "preview"), preview),
+        )
+
+    def _is_same(self, head: Head, row: Row, record: Record) -> bool:
+        same = (row.name, row.digest, row.status, row.blob_sha256)
+        if same != (record.name, record.digest, record.status, record.blob):
+            return False
+        return self._value(head, row) == record.value
+
+    def _value(self, head: Head, row: Row) -> bytes | None:
+        if row.sealed_value is None:
+            return None
+        return self._vault.open(
+            self._tx, head.project_id, context(head.id, row.key, "value"), row.sealed_value
+        )
+
+    # --- the rest ---------------------------------------------------------------------------------
+
+    def _one(self, op: Op) -> Answer:
+        """Do an operation that is no record."""
+        head = self._heads.get(op.session_id)
+        if head is None or head.epoch != op.epoch:
+            return records.Refused("fenced")
+        match op:
+            case Call():
+                return self._call(head, op)
+            case Park():
+                return self._park(head, op)
+            case Waiting():
+                return self._waiting(head, op)
+            case Done():
+                return self._done(head, op)
+            case Died():
+                return self._died(head, op)
+            case Put():
+                return self._put_one(op)
+
+    def _call(self, head: Head, call: Call) -> Answer:
+        if call.key is None:
+            return self._answer(head, call, None) if is_live(head) else records.Refused("fenced")
+        key = Key("call", *call.key)
+        there = journal.by_keys(self._tx, head.id, [key]).get(key)
+        if there is not None:
+            if (there.name, there.digest) != (call.name, call.digest):
+                return records.Refused("different")
+            told = json.loads(self._value(head, there) or b"{}")
+            return records.Answered(there.seq, told.get("value"), told.get("error"))
+        if not is_live(head):
+            return records.Refused("fenced")
+        if head.next_seq > self._limit:
+            self._end_full(head.id)
+            return records.Refused("limit")
+        return self._answer(head, call, key)
+
+    def _answer(self, head: Head, call: Call, key: Key | None) -> Answer:
+        """Do what a call asks for; record what it came to in the same transaction."""
+        value, error = None, None
+        try:
+            with journal.savepoint(self._tx):
+                value = self._calls.run(self._tx, head, call)
+        except CallFailed as failed:
+            error = {"type": failed.kind, "message": str(failed)}
+        if key is None:
+            return records.Answered(None, value, error)
+        told = json.dumps({"value": value} if error is None else {"error": error}).encode()
+        record = Record(
+            track=key.track,
+            strand=key.strand,
+            n=key.n,
+            kind="step",
+            name=call.name,
+            digest=call.digest,
+            status="ok" if error is None else "error",
+            attempt=1,
+            started_at=call.started_at,
+            ended_at=self._tx.now,
+            value=told,
+            blob=None,
+            preview=call.preview,
+        )
+        row = self._row(head, record)
+        journal.insert(self._tx, [row])
+        self._heads[head.id] = head._replace(next_seq=head.next_seq + 1)
+        journal.advance(self._tx, {head.id: head.next_seq + 1})
+        return records.Answered(row.seq, value, error)
+
+    def _park(self, head: Head, op: Park) -> Answer:
+        if head.worker_id is None:
+            is_parked = head.state == SessionState.WAITING
+            return records.Parked() if is_parked else records.Refused("fenced")
+        if not is_live(head):
+            return records.Refused("fenced")
+        is_due = op.until is not None and op.until <= self._tx.now
+        session = sessions.by_id(self._tx, head.id)
+        is_stopping = session is not None and session.stop_requested is not None
+        if is_due or is_stopping or inbox.has_unread(self._tx, head.id):
+            return records.Stay()
+        sessions.park(self._tx, head.id, op.until)
+        self._heads[head.id] = head._replace(worker_id=None, state=SessionState.WAITING)
+        return records.Parked()
+
+    def _waiting(self, head: Head, op: Waiting) -> Answer:
+        state = SessionState.WAITING if op.is_waiting else SessionState.RUNNING
+        if is_live(head) and head.state != state:
+            sessions.set_waiting(self._tx, head.id, state)
+            self._heads[head.id] = head._replace(state=state)
+        return records.Noted()
+
+    def _done(self, head: Head, op: Done) -> Answer:
+        if SessionState(head.state).is_terminal:
+            return records.Ended()
+        if not is_live(head):
+            return records.Refused("fenced")
+        result, state, error = op.result, op.state, op.error
+        if result is not None and len(result) > RESULT_LIMIT:
+            state, result = SessionState.ERROR, None
+            message = f"the result is over {RESULT_LIMIT} bytes; return less, or put it into the store"
+            error = {"type": "ResultTooLarge", "message": message, "traceback": "", "seq": None}
+        self._end(head, state, result=result, error=error)
+        return records.Ended()
+
+    def _died(self, head: Head, op: Died) -> Answer:
+        if SessionState(head.state).is_terminal:
+            return records.Buried("error", 0)
+        if not is_live(head):
+            return records.Buried("retry", 0)
+        session = sessions.by_id(self._tx, head.id)
+        assert session is not None
+        if session.stop_requested is not None:
+            self._end(head, SessionState.STOPPED)
+            return records.Buried("error", 0)
+        if op.reason == "shutdown" and session.is_durable:
+            sessions.release(self._tx, head.id)
+            return records.Buried("retry", 0)
+        crashes = head.crashes + 1
+        if not session.is_durable or crashes >= DEATHS:
+            self._end(head, SessionState.ERROR, error=self._obituary(head, op, is_durable=session.is_durable))
+            return records.Buried("error", 0)
+        sessions.release(self._tx, head.id, crashes=crashes)
+        self._heads[head.id] = head._replace(worker_id=None, state=SessionState.RUNNING, crashes=crashes)
+        return records.Buried("retry", RETRY_DELAYS[min(crashes, len(RETRY_DELAYS)) - 1])
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _obituary(self, head: Head, op: Died, *, is_durable: bool) -> dict[str, Any]:
+        """Return the error document of a session whose process cannot be kept alive."""
+        last = journal.last(self._tx, head.id)
+        where = "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+        if op.reason == "shutdown":
+            kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
+        elif is_durable:
+            kind = "ProcessDied"
+            message = f"its process died {DEATHS} times in a row {where}: {_cause(op)}"
+        else:
+            kind, message = "ProcessDied", f"its process died {where}: {_cause(op)}"
+        return {
+            "type": kind,
+            "message": message,
+            "traceback": op.stderr,
+            "seq": None if last is None else last.seq,
+        }
+
+    def _end_full(self, session_id: str) -> None:
+        head = self._heads[session_id]
+        if SessionState(head.state).is_terminal:
+            return
+        message = (
+            f"the journal has reached its limit of {self._limit} records; "
+            "split the work among child sessions (ninelives.start)"
+        )
+        error = {"type": "JournalFull", "message": message, "traceback": "", "seq": self._limit}
+        self._end(head, SessionState.ERROR, error=error)
+
+    def _end(
+        self,
+        head: Head,
+        state: SessionState,
+        *,
+        result: bytes | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        ended = end(self._tx, self._vault, head, state, result=result, error=error)
+        self._heads[head.id] = head._replace(worker_id=None, state=ended)
+
+
+def end(
+    tx: Tx,
+    vault: Vault,
+    head: Head,
+    state: SessionState,
+    *,
+    result: bytes | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> SessionState:
+    """End a session, sealing what it came to; one that was asked to stop is `stopped` either way."""
+    session = sessions.by_id(tx, head.id)
+    if session is not None and session.stop_requested is not None:
+        state = SessionState.STOPPED
+    where = f"sessions:{head.id}"
+    document = None if error is None else json.dumps(error).encode()
+    sessions.end(
+        tx,
+        head.id,
+        state,
+        result=None if result is None else vault.seal(tx, head.project_id, f"{where}:sealed_result", result),
+        error=None
+        if document is None
+        else vault.seal(tx, head.project_id, f"{where}:sealed_error", document),
+    )
+    tx.notify("session", head.id)
+    return state
+
+
+def _round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """Split operations into records to store now, others to do then, and those to come after.
+
+    A session's records up to its first other operation are stored now, that operation follows, and the
+    rest waits for the next round.
+    """
+    puts: list[int] = []
+    others: list[int] = []
+    later: list[int] = []
+    blocked: set[str] = set()
+    for index in waiting:
+        op = ops[index]
+        if op.session_id in blocked:
+            later.append(index)
+        elif isinstance(op, Put):
+            puts.append(index)
+        else:
+            others.append(index)
+            blocked.add(op.session_id)
+    return puts, others, later
+
+
+def _finishes(row: Row, record: Record) -> bool:
+    """Tell whether a record is the end of the step or wait that has started at its key."""
+    has_started = row.status == records.STARTED and record.status != records.STARTED
+    return has_started and (row.name, row.digest) == (record.name, record.digest)
+
+
+def _cause(op: Died) -> str:
+    if op.signal is not None:
+        cause = f"killed by signal {op.signal}"
+    elif op.exit_code is not None:
+        cause = f"exit code {op.exit_code}"
+    else:
+        return op.reason or "it was lost without an exit code"
+    return f"{cause}; {op.reason}" if op.reason else cause
+
+
+def digest_of(value: bytes) -> str:
+    """Return the name of a blob."""
+    return hashlib.sha256(value).hexdigest()

@@ -1,0 +1,191 @@
+"""The journal's door: who may run a session, and what its process writes down.
+
+Every change of a session that runs passes here. Where frames come from (`sessions.link`), what a unit does
+with them (`sessions.commit`) and how rows are stored (`store.journal`) is left to others.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from ninelives_server import log
+from ninelives_server.clock import Clock, SystemClock
+from ninelives_server.model.sessions import Session, SessionState
+from ninelives_server.sessions.commit import Answers, Unit, end, is_live
+from ninelives_server.sessions.records import Answer, Op
+from ninelives_server.sessions.start import Starts
+from ninelives_server.store import inbox, journal, sessions
+from ninelives_server.store.core import Store, Tx
+from ninelives_server.vault.vault import Vault
+
+logger = log.get(__name__)
+
+#: Records that a journal holds.
+RECORD_LIMIT = 100_000
+#: A timer of Temporal may fire this much early by the database's clock.
+_EARLY = timedelta(seconds=1)
+
+
+class Claimed(NamedTuple):
+    """A worker runs the session now.
+
+    Attributes:
+        start: The first frame for its process.
+        records: How many frames `past` follow it.
+        stop: That it was asked to stop, and how.
+    """
+
+    epoch: int
+    start: Mapping[str, Any]
+    build_sha256: str
+    requirements: Sequence[str]
+    records: int
+    stop: Mapping[str, object] | None
+
+
+class NotClaimed(NamedTuple):
+    """Nobody needs to run it: `ended`, `held`, `unknown`, or `parked` until a time or an event."""
+
+    why: str
+    until: datetime | None = None
+
+
+class Turn(NamedTuple):
+    """How a session stands, for the workflow that cares for it: `run`, `held`, `finished`, `parked`."""
+
+    outcome: str
+    until: datetime | None = None
+
+
+class Journal:
+    """Claims, commits and ends of sessions."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        vault: Vault,
+        starts: Starts,
+        calls: Answers,
+        clock: Clock | None = None,
+        limit: int = RECORD_LIMIT,
+    ) -> None:
+        self._store = store
+        self._vault = vault
+        self._starts = starts
+        self._calls = calls
+        self._limit = limit
+        self.clock = clock or SystemClock()
+
+    async def claim(self, worker_id: str, session_id: str) -> Claimed | NotClaimed:
+        """Hand a session to a worker under a new epoch, unless it has ended, is held or is not due."""
+        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id))
+
+    async def commit(self, ops: Sequence[Op]) -> list[Answer]:
+        """Do what arrived together in one transaction; each operation is answered for itself."""
+        return await self._store.write(lambda tx: self._unit(tx).run(ops))
+
+    async def adopt(self, worker_id: str, session_id: str, epoch: int) -> bool:
+        """Let a worker that came back keep a session that it still runs; `False` where it may not."""
+        return await self._store.write(lambda tx: _adopt(tx, worker_id, session_id, epoch))
+
+    async def release(self, session_id: str, epoch: int) -> bool:
+        """Take a session from a worker that is lost; `False` where it does not hold it any more."""
+        return await self._store.write(lambda tx: self._release(tx, session_id, epoch))
+
+    async def end_stopped(self, session_id: str) -> bool:
+        """End a session whose grace is over; `False` where it has ended already."""
+        return await self._store.write(lambda tx: self._end_stopped(tx, session_id))
+
+    async def look(self, session_id: str) -> Turn:
+        """Say what should happen to a session next."""
+        return await self._store.read(lambda tx: _look(tx, session_id))
+
+    def _unit(self, tx: Tx) -> Unit:
+        return Unit(tx, vault=self._vault, calls=self._calls, limit=self._limit)
+
+    def _claim(self, tx: Tx, worker_id: str, session_id: str) -> Claimed | NotClaimed:
+        session = sessions.by_id(tx, session_id, lock=True)
+        if session is None:
+            return NotClaimed("unknown")
+        if session.state.is_terminal:
+            return NotClaimed("ended")
+        if session.worker_id is not None:
+            return NotClaimed("held")
+        if self._is_over(tx, session):
+            return NotClaimed("ended")
+        if _is_asleep(tx, session):
+            return NotClaimed("parked", session.wake_at)
+        epoch = session.epoch + 1
+        sessions.hold(tx, session_id, worker_id, epoch)
+        tx.notify("session", session_id)
+        pinned = sessions.pinned(tx, session_id)
+        count = journal.count(tx, session_id) if session.epoch else 0
+        start = self._starts.frame(tx, session, pinned.sealed_start, records=count)
+        return Claimed(epoch, start, pinned.build_sha256, pinned.requirements, count, session.stop_requested)
+
+    def _is_over(self, tx: Tx, session: Session) -> bool:
+        """End a session that must not be started (again)."""
+        asked = session.stop_requested
+        if asked is not None and (asked.get("kill") or session.epoch == 0):
+            self._end(tx, session, SessionState.STOPPED, None)
+            return True
+        if session.epoch and not session.is_durable:
+            last = journal.last(tx, session.id)
+            message = "its worker was lost; only durable sessions go on elsewhere (is_durable, or --durable)"
+            error = {"type": "Interrupted", "message": message, "traceback": "", "seq": last and last.seq}
+            self._end(tx, session, SessionState.ERROR, error)
+            return True
+        return False
+
+    def _end(self, tx: Tx, session: Session, state: SessionState, error: Mapping[str, Any] | None) -> None:
+        head = journal.heads(tx, [session.id])[session.id]
+        end(tx, self._vault, head, state, error=error)
+
+    def _release(self, tx: Tx, session_id: str, epoch: int) -> bool:
+        head = journal.heads(tx, [session_id]).get(session_id)
+        if head is None or head.epoch != epoch or not is_live(head):
+            return False
+        sessions.release(tx, session_id)
+        tx.notify("session", session_id)
+        tx.notify("work", session_id)
+        return True
+
+    def _end_stopped(self, tx: Tx, session_id: str) -> bool:
+        session = sessions.by_id(tx, session_id, lock=True)
+        if session is None or session.state.is_terminal:
+            return False
+        self._end(tx, session, SessionState.STOPPED, None)
+        return True
+
+
+def _adopt(tx: Tx, worker_id: str, session_id: str, epoch: int) -> bool:
+    session = sessions.by_id(tx, session_id, lock=True)
+    if session is None or session.state.is_terminal or session.epoch != epoch:
+        return False
+    if session.worker_id == worker_id:
+        return True
+    if session.worker_id is not None or session.state is SessionState.WAITING:
+        return False
+    sessions.adopt(tx, session_id, worker_id)
+    tx.notify("session", session_id)
+    return True
+
+
+def _is_asleep(tx: Tx, session: Session) -> bool:
+    """Tell whether a parked session has no reason yet to be started."""
+    if session.state is not SessionState.WAITING or session.stop_requested is not None:
+        return False
+    is_due = session.wake_at is not None and session.wake_at <= tx.now + _EARLY
+    return not is_due and not inbox.has_unread(tx, session.id)
+
+
+def _look(tx: Tx, session_id: str) -> Turn:
+    session = sessions.by_id(tx, session_id)
+    if session is None or session.state.is_terminal:
+        return Turn("finished")
+    if session.worker_id is not None:
+        return Turn("held")
+    if _is_asleep(tx, session):
+        return Turn("parked", session.wake_at)
+    return Turn("run")

@@ -1,0 +1,265 @@
+"""The dialogue with one worker, without its transport: frames in, frames out.
+
+What the database must hold goes through the group commit; claims and tokens, which take longer, are tasks of
+their own. The frames are those of `ninelives.run.wire`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from ninelives.run import wire
+from ninelives.run.wire import BrokenFrame, Frame
+from ninelives_server import ids, log
+from ninelives_server.clock import Clock
+from ninelives_server.sessions import records
+from ninelives_server.sessions.group import Group
+from ninelives_server.sessions.journal import Claimed, Journal
+from ninelives_server.sessions.records import Answer, Op
+
+logger = log.get(__name__)
+
+#: Reasons after which a session's process must not go on.
+_FATAL = frozenset({"fenced", "limit", "failed"})
+
+
+class Scheduler(Protocol):
+    """What runs sessions elsewhere (`engine.starter`)."""
+
+    async def fail_activity(self, session_id: str, activity_id: str) -> None:
+        """Have the activity of a lost worker started again at once."""
+        ...
+
+    def wake(self, session_id: str) -> None:
+        """Have a session looked at soon."""
+        ...
+
+
+#: Answers `token`: takes session id and arguments, returns value and error.
+Tokens = Callable[[str, Mapping[str, Any]], Awaitable[tuple[Any, Mapping[str, str] | None]]]
+
+
+@dataclass(slots=True)
+class Held:
+    """A session that this worker runs.
+
+    Attributes:
+        activity_id: Of Temporal's activity; `None` where the worker came back to a server that never
+            knew it.
+    """
+
+    epoch: int
+    activity_id: str | None
+
+
+class Parts(NamedTuple):
+    """What all links share."""
+
+    journal: Journal
+    group: Group
+    tokens: Tokens
+    scheduler: Scheduler
+    clock: Clock
+
+
+class Hello(NamedTuple):
+    """How a worker introduces itself; `sessions` are those it still runs, with their epochs."""
+
+    worker_id: str
+    name: str
+    slots: int
+    python: str
+    isolation: str
+    sessions: Mapping[str, int]
+
+
+class Greets(Protocol):
+    """Takes a worker in (`sessions.links`)."""
+
+    async def __call__(self, link: "Link", hello: Hello) -> None:
+        """Take the worker in, and give `link.held` the sessions that it may go on with."""
+        ...
+
+
+class Link:
+    """One worker's side of the conversation.
+
+    Attributes:
+        worker_id: Empty until it has said hello.
+        held: What it runs, by session id.
+        is_closed: The transport must hang up once `outgoing` has been sent.
+    """
+
+    def __init__(self, parts: Parts, greet: Greets) -> None:
+        self.worker_id = ""
+        self.held: dict[str, Held] = {}
+        self.is_closed = False
+        self._parts = parts
+        self._greet = greet
+        self._out: list[bytes] = []
+        self._ready = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- transport --------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take one message with any number of frames.
+
+        Raises:
+            BrokenFrame: The worker does not speak our language.
+        """
+        now = self._parts.clock.now()
+        for frame in wire.decode_all(data):
+            match frame.type:
+                case "hello":
+                    self._start(self._greet(self, _hello(frame)))
+                case "claim":
+                    self._start(self._claim(frame))
+                case "call" if frame.head.get("name") == "token":
+                    self._start(self._token(frame))
+                case _:
+                    self._parts.group.submit(records.of_frame(frame, now), self._told)
+
+    async def outgoing(self) -> bytes:
+        """Wait until there is something to send, and return all of it."""
+        await self._ready.wait()
+        self._ready.clear()
+        data, self._out = b"".join(self._out), []
+        return data
+
+    def close(self) -> None:
+        """Say nothing more and have the transport hang up."""
+        self.is_closed = True
+        self._ready.set()
+
+    async def end(self) -> None:
+        """Stop what is under way; the transport is gone."""
+        self.is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def send(self, kind: str, body: bytes = b"", /, **head: object) -> None:
+        """Send a frame, together with whatever else is ready."""
+        self._out.append(wire.encode({"t": kind, **head}, body))
+        self._ready.set()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("link.task_failed", worker_id=self.worker_id, exc_info=error)
+            self.close()
+
+    # --- claims and tokens ------------------------------------------------------------------------
+
+    async def _claim(self, frame: Frame) -> None:
+        session_id = str(frame.head["sid"])
+        if not self.worker_id:
+            raise BrokenFrame("a worker must say hello before it claims a session")
+        answer = await self._parts.journal.claim(self.worker_id, session_id)
+        if not isinstance(answer, Claimed):
+            until = None if answer.until is None else answer.until.isoformat()
+            self.send("not_claimed", sid=session_id, why=answer.why, until=until)
+            return
+        activity_id = frame.head.get("activity_id")
+        self.held[session_id] = Held(answer.epoch, str(activity_id) if activity_id else None)
+        if self.is_closed:
+            await self._parts.journal.release(session_id, answer.epoch)
+            return
+        self.send(
+            "claimed",
+            sid=session_id,
+            ep=answer.epoch,
+            start=answer.start,
+            build_sha256=answer.build_sha256,
+            requirements=list(answer.requirements),
+            records=answer.records,
+        )
+
+    async def _token(self, frame: Frame) -> None:
+        head = frame.head
+        session_id, epoch = str(head["sid"]), int(head["ep"])
+        held = self.held.get(session_id)
+        if held is None or held.epoch != epoch:
+            self._refuse(session_id, epoch, head["i"], "fenced")
+            return
+        value, error = await self._parts.tokens(session_id, head.get("args") or {})
+        self.send("answer", sid=session_id, ep=epoch, i=head["i"], seq=None, value=value, error=error)
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def _told(self, answered: list[tuple[Op, Answer]]) -> None:
+        for op, answer in answered:
+            self._tell(op, answer)
+
+    def _tell(self, op: Op, answer: Answer) -> None:
+        about: dict[str, Any] = {"sid": op.session_id, "ep": op.epoch}
+        if (i := getattr(op, "i", None)) is not None:
+            about["i"] = i
+        match answer:
+            case records.Acked(seq):
+                self.send("ack", **about, seq=seq)
+            case records.Answered(seq, value, error, body):
+                self.send("answer", body, **about, seq=seq, value=value, error=error)
+            case records.Refused(reason):
+                self._refuse(op.session_id, op.epoch, i, reason)
+            case records.Parked():
+                self._over(op)
+                self.send("parked", **about)
+            case records.Stay():
+                self.send("stay", **about)
+            case records.Ended():
+                self._over(op)
+                self.send("done_ok", **about)
+            case records.Buried(outcome, delay):
+                self._over(op)
+                self.send("died_ok", **about, outcome=outcome, delay=delay)
+            case records.Noted():
+                pass
+
+    def _over(self, op: Op) -> None:
+        """Forget a session; where no activity of ours will tell Temporal, do it here."""
+        held = self.held.get(op.session_id)
+        if held is None or held.epoch != op.epoch:
+            return
+        del self.held[op.session_id]
+        if held.activity_id is None:
+            self._parts.scheduler.wake(op.session_id)
+
+    def _refuse(self, session_id: str, epoch: int, i: object, reason: str) -> None:
+        if i is not None:
+            self.send("refuse", sid=session_id, ep=epoch, i=i, reason=reason)
+        if reason in _FATAL:
+            self.kill(session_id, epoch, reason)
+
+    def adopt(self, session_id: str, epoch: int, activity_id: str | None) -> None:
+        """Let the worker go on with a session."""
+        self.held[session_id] = Held(epoch, activity_id)
+
+    def kill(self, session_id: str, epoch: int, why: str) -> None:
+        """Have a session's process killed with its whole tree."""
+        held = self.held.get(session_id)
+        if held is not None and held.epoch == epoch:
+            del self.held[session_id]
+        self.send("kill", sid=session_id, ep=epoch, why=why)
+
+
+def _hello(frame: Frame) -> Hello:
+    head = frame.head
+    try:
+        return Hello(
+            worker_id=str(head.get("worker_id") or ids.new("wrk"))[:80],
+            name=str(head.get("name") or ""),
+            slots=int(head.get("slots") or 0),
+            python=str(head.get("python") or ""),
+            isolation=str(head.get("isolation") or "none"),
+            sessions={str(item["sid"]): int(item["ep"]) for item in head.get("sessions") or ()},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error

@@ -1,0 +1,230 @@
+"""The workers that have a link to this server, and those that have lost theirs.
+
+A worker that is gone for `grace` loses its sessions: each is released and its activity failed, so that
+Temporal starts it elsewhere at once. One that comes back in time, or to a server that was restarted, goes
+on with those sessions whose epoch still is its own.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+from ninelives_server import log
+from ninelives_server.errors import NinelivesError
+from ninelives_server.model.actors import Actor, ActorKind, Role
+from ninelives_server.sessions.group import Group
+from ninelives_server.sessions.journal import Journal
+from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
+from ninelives_server.store import connections, sessions, workers
+from ninelives_server.store.core import Store
+from ninelives_server.store.workers import Worker
+
+logger = log.get(__name__)
+
+#: How long a worker may be without a link before its sessions are taken from it. seconds
+GRACE = 3.0
+#: A worker of another server, or of this one before a restart, is lost after this silence. seconds
+SILENT = 10.0
+#: How often links are written down as alive. seconds
+_BEAT = 2.0
+
+
+class AccessToken(Protocol):
+    """What a session needs to call its provider."""
+
+    @property
+    def token(self) -> str:
+        """The access token."""
+        ...
+
+    @property
+    def instance_url(self) -> str | None:
+        """Where its API is."""
+        ...
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it stops working; `None` where the provider does not say."""
+        ...
+
+
+class Tokens(Protocol):
+    """Keeps connections' access tokens fresh (`connections.service`)."""
+
+    async def access_token(self, connection_id: str, actor: Actor, refused: str | None) -> AccessToken:
+        """Return a token that works; `refused` is the SHA-256, in hex, of one that did not."""
+        ...
+
+
+class _Lost(NamedTuple):
+    """A link that is gone, and the task that takes its worker's sessions unless it comes back."""
+
+    link: Link
+    burial: asyncio.Task[None]
+
+
+class Links:
+    """All links of this server."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        tokens: Tokens,
+        scheduler: Scheduler,
+        grace: float = GRACE,
+        silent: float = SILENT,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._tokens = tokens
+        self._scheduler = scheduler
+        self._grace = grace
+        self._silent = silent
+        self._group = Group(journal)
+        self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock)
+        self._links: dict[str, Link] = {}
+        self._lost: dict[str, _Lost] = {}
+
+    def open(self) -> Link:
+        """Begin a conversation with a worker; end it with `lost`."""
+        return Link(self._parts, self._greet)
+
+    def holder(self, session_id: str) -> Link | None:
+        """Return the link of the worker that runs a session."""
+        return next((link for link in self._links.values() if session_id in link.held), None)
+
+    async def workers(self) -> list[Worker]:
+        """Return the workers that are there now, on whichever server."""
+        within = timedelta(seconds=self._silent)
+        return await self._store.read(lambda tx: workers.listing(tx, seen_within=within))
+
+    async def run(self) -> None:
+        """Commit what arrives and watch over workers, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._group.run())
+                group.create_task(self._watch())
+        finally:
+            for lost in self._lost.values():
+                lost.burial.cancel()
+
+    def close(self) -> None:
+        """Hang up on every worker: this server is stopping, and they try the next one or wait."""
+        for link in self._links.values():
+            link.close()
+
+    async def lost(self, link: Link) -> None:
+        """Say that a link's transport is gone; its worker has a little time to come back."""
+        await link.end()
+        worker_id = link.worker_id
+        if not worker_id or self._links.get(worker_id) is not link:
+            return
+        del self._links[worker_id]
+        logger.info("worker.link_lost", worker_id=worker_id, sessions=len(link.held))
+        self._lost[worker_id] = _Lost(link, asyncio.create_task(self._bury(worker_id, link)))
+
+    # --- coming -----------------------------------------------------------------------------------
+
+    async def _greet(self, link: Link, hello: Hello) -> None:
+        """Take a worker in; an older link of the same one ends."""
+        link.worker_id = worker_id = hello.worker_id
+        older = self._links.get(worker_id)
+        if older is not None:
+            older.close()
+        elif (lost := self._lost.pop(worker_id, None)) is not None:
+            lost.burial.cancel()
+            older = lost.link
+        self._links[worker_id] = link
+        await self._store.write(
+            lambda tx: workers.connected(
+                tx,
+                worker_id,
+                name=hello.name,
+                slots=hello.slots,
+                python=hello.python,
+                isolation=hello.isolation,
+            )
+        )
+        link.send("welcome", worker_id=worker_id)
+        logger.info("worker.connected", worker_id=worker_id, name=hello.name, sessions=len(hello.sessions))
+        await self._reconcile(link, hello, older)
+
+    async def _reconcile(self, link: Link, hello: Hello, older: Link | None) -> None:
+        """Agree on what the worker runs: fence off what it must not, release what it has lost."""
+        for session_id, epoch in hello.sessions.items():
+            if await self._journal.adopt(hello.worker_id, session_id, epoch):
+                known = older.held.get(session_id) if older else None
+                link.adopt(session_id, epoch, known.activity_id if known else None)
+            else:
+                link.kill(session_id, epoch, "fenced")
+        held = await self._store.read(lambda tx: sessions.held_by(tx, hello.worker_id))
+        for session_id, epoch in held:
+            if session_id not in link.held and hello.sessions.get(session_id) != epoch:
+                known = older.held.get(session_id) if older else None
+                await self._release(session_id, epoch, known.activity_id if known else None)
+
+    # --- going ------------------------------------------------------------------------------------
+
+    async def _bury(self, worker_id: str, link: Link) -> None:
+        """Take a worker's sessions from it, once it has been gone for long enough."""
+        await asyncio.sleep(self._grace)
+        await self._take_all(worker_id, link)
+        self._lost.pop(worker_id, None)
+
+    async def _take_all(self, worker_id: str, link: Link | None = None) -> None:
+        held = await self._store.read(lambda tx: sessions.held_by(tx, worker_id))
+        logger.warning("worker.lost", worker_id=worker_id, sessions=len(held))
+        for session_id, epoch in held:
+            known = link.held.get(session_id) if link else None
+            await self._release(session_id, epoch, known.activity_id if known else None)
+        await self._store.write(lambda tx: workers.gone(tx, worker_id))
+
+    async def _release(self, session_id: str, epoch: int, activity_id: str | None) -> None:
+        if await self._journal.release(session_id, epoch) and activity_id is not None:
+            await self._scheduler.fail_activity(session_id, activity_id)
+
+    async def _watch(self) -> None:
+        """Write down who is alive, and bury who has been silent; other servers' workers, too."""
+        # Workers of this server's previous life get the time to come back.
+        quiet_until = asyncio.get_running_loop().time() + self._silent
+        while True:
+            await asyncio.sleep(_BEAT)
+            try:
+                if self._links:
+                    alive = sorted(self._links)
+                    await self._store.write(partial(workers.seen, worker_ids=alive))
+                if asyncio.get_running_loop().time() >= quiet_until:
+                    await self._bury_silent()
+            except Exception:  # the root of a task: the next beat tries again
+                logger.exception("links.watch_failed")
+
+    async def _bury_silent(self) -> None:
+        since = timedelta(seconds=self._silent)
+        for worker_id in await self._store.read(lambda tx: workers.silent(tx, since=since)):
+            if worker_id not in self._links and worker_id not in self._lost:
+                await self._take_all(worker_id)
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    async def _token(self, session_id: str, args: Mapping[str, Any]) -> tuple[Any, Mapping[str, str] | None]:
+        """Answer a session that needs a fresh access token of one of its project's connections."""
+        name = str(args.get("connection") or "")
+        session = await self._store.read(lambda tx: sessions.by_id(tx, session_id))
+        if session is None:
+            return None, {"type": "NotFound", "message": f"there is no session {session_id}"}
+        project_id = session.project_id
+        connection = await self._store.read(lambda tx: connections.by_name(tx, project_id, name))
+        if connection is None:
+            return None, {"type": "NotFound", "message": f"this project has no connection {name!r}"}
+        actor = Actor(kind=ActorKind.SESSION, id=session.id, org_id=session.org_id, role=Role.MEMBER)
+        refused = args.get("refused")
+        try:
+            found = await self._tokens.access_token(connection.id, actor, str(refused) if refused else None)
+        except NinelivesError as error:
+            return None, {"type": type(error).__name__, "message": str(error)}
+        expires_at = None if found.expires_at is None else found.expires_at.isoformat()
+        return {"token": found.token, "instance_url": found.instance_url, "expires_at": expires_at}, None

@@ -1,0 +1,121 @@
+"""The start document: what a session is given once and for all when it is made, and again at each start.
+
+Inputs, event, variables, seed, hash seed and time zone are pinned and sealed with the session, so that every
+process of it sees the same. Only access tokens are added fresh at each start of a process, because they
+run out.
+"""
+
+import json
+import secrets
+import sys
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol
+
+from ninelives_server.model.sessions import SEMANTICS, NewSession, Session
+from ninelives_server.store import sessions
+from ninelives_server.store.core import Tx
+from ninelives_server.vault.vault import Vault
+
+#: A shorter secret is not masked: it would black out half of what people read. characters
+SHORTEST_SECRET = 4
+
+
+class Variables(Protocol):
+    """Where a project's variables come from (`projects.service`)."""
+
+    def environment(self, tx: Tx, project_id: str) -> Mapping[str, str]:
+        """Return a project's variables, opened."""
+        ...
+
+
+class Accounts(Protocol):
+    """Where connections' part of the environment comes from (`connections.service`)."""
+
+    def session_environment(self, tx: Tx, project_id: str) -> tuple[Mapping[str, str], AbstractSet[str]]:
+        """Return the environment of a project's connections, and which of its values are masked."""
+        ...
+
+
+def _context(session_id: str) -> str:
+    return f"sessions:{session_id}:sealed_start"
+
+
+class Starts:
+    """Makes sessions, and the first frame that their processes get."""
+
+    def __init__(
+        self,
+        *,
+        vault: Vault,
+        variables: Variables,
+        accounts: Accounts,
+        base_url: str,
+        ca_file: str | None = None,
+    ) -> None:
+        self._vault = vault
+        self._variables = variables
+        self._accounts = accounts
+        self._base_url = base_url
+        self._ca_file = ca_file
+
+    def create(self, tx: Tx, new: NewSession) -> Session | None:
+        """Insert a session and have it started; `None` where there is one for its event and trigger."""
+        pinned = {
+            "data": new.data,
+            "event": dict(new.event_meta),
+            "env": self._environment(tx, new.project_id),
+            "secret_env": sorted(sessions.secret_names(tx, new.project_id)),
+            "seed": secrets.token_hex(32),
+            "hashseed": "0",
+            "tz": "UTC",
+            "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+            "semantics": SEMANTICS,
+        }
+        sealed = self._vault.seal(tx, new.project_id, _context(new.id), json.dumps(pinned).encode())
+        if not sessions.insert(tx, new, sealed, SEMANTICS):
+            return None
+        tx.notify("session", new.id)
+        tx.notify("start", new.id)
+        return sessions.by_id(tx, new.id)
+
+    def _environment(self, tx: Tx, project_id: str) -> dict[str, str]:
+        """Return variables and addresses, as AutoKitteh's sessions find them."""
+        addresses = {
+            f"{name}__webhook_url": f"{self._base_url}/webhooks/{slug}"
+            for name, slug in sessions.webhook_slugs(tx, project_id).items()
+        }
+        store = {"store_public_url": f"{self._base_url}/store/{project_id}"}
+        return {**addresses, **store, **self._variables.environment(tx, project_id)}
+
+    def frame(self, tx: Tx, session: Session, sealed_start: bytes, *, records: int) -> dict[str, Any]:
+        """Return the `start` frame of a session's next process."""
+        plain = self._vault.open(tx, session.project_id, _context(session.id), sealed_start)
+        pinned: dict[str, Any] = json.loads(plain)
+        accounts, masked = self._accounts.session_environment(tx, session.project_id)
+        env = {**pinned["env"], **accounts}
+        hidden = {pinned["env"].get(name, ""): name for name in pinned["secret_env"]}
+        hidden.update({value: name for name, value in accounts.items() if value in masked})
+        hidden.update({value: "secret" for value in masked if value not in hidden})
+        named = {value: name for value, name in hidden.items() if len(value) >= SHORTEST_SECRET}
+        return {
+            "t": "start",
+            "session_id": session.id,
+            "entrypoint": session.entrypoint,
+            "is_durable": session.is_durable,
+            "env": env,
+            "event": {"data": pinned["data"], **_event(pinned["event"])},
+            "seed": pinned["seed"],
+            "hashseed": pinned["hashseed"],
+            "secrets": sorted(named),
+            "secret_names": named,
+            "semantics": pinned["semantics"],
+            "records": records,
+            "tz": pinned["tz"],
+            "ca_file": self._ca_file,
+            "connections": sessions.connection_names(tx, session.project_id),
+        }
+
+
+def _event(meta: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {"event_id": meta.get("event_id"), "event_type": meta.get("event_type")}

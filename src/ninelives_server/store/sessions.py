@@ -1,0 +1,380 @@
+"""Rows of sessions: what they are, who holds them, which of them should run.
+
+How a session stands is told by three columns together. `worker_id` names who runs it now. Without one, a
+session that is `created` or `running` should be started; one that is `waiting` is parked, and should be
+started when it is due, has something in its inbox, or is asked to stop.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId, SessionId
+from ninelives_server.model.sessions import NewSession, Session, SessionState
+from ninelives_server.store import tables
+from ninelives_server.store.core import Tx
+
+_t = tables.sessions.c
+_COLUMNS = (
+    _t.id, _t.org_id, _t.project_id, _t.deployment_id, _t.build_id, _t.event_id, _t.trigger_id, _t.parent_id,
+    _t.record_id, _t.entrypoint, _t.is_durable, _t.state, _t.state_since, _t.queue_reason, _t.memo,
+    _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
+    _t.created_by, _t.started_at, _t.ended_at,
+)  # fmt: skip
+_OPEN = (SessionState.CREATED, SessionState.RUNNING, SessionState.WAITING)
+_is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
+
+
+class Filters(NamedTuple):
+    """Which sessions to list; `None` does not restrict.
+
+    Attributes:
+        since: Created at this time or later; `until`: earlier than this.
+    """
+
+    project_id: str | None = None
+    state: SessionState | None = None
+    trigger_id: str | None = None
+    record_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Target(NamedTuple):
+    """What a new session runs."""
+
+    project_id: str
+    deployment_id: str | None
+    build_id: str
+
+
+class Pinned(NamedTuple):
+    """What a claim needs of a session beyond its row."""
+
+    sealed_start: bytes
+    build_sha256: str
+    requirements: list[str]
+
+
+def _model(row: Any) -> Session:
+    return Session(
+        id=SessionId(row.id),
+        org_id=OrgId(row.org_id),
+        project_id=ProjectId(row.project_id),
+        deployment_id=None if row.deployment_id is None else DeploymentId(row.deployment_id),
+        build_id=BuildId(row.build_id),
+        event_id=row.event_id,
+        trigger_id=row.trigger_id,
+        parent_id=row.parent_id,
+        record_id=row.record_id,
+        entrypoint=row.entrypoint,
+        is_durable=row.is_durable,
+        state=SessionState(row.state),
+        state_since=row.state_since,
+        queue_reason=row.queue_reason,
+        memo=row.memo,
+        traceparent=row.traceparent,
+        epoch=row.epoch,
+        worker_id=row.worker_id,
+        wake_at=row.wake_at,
+        crashes=row.crashes,
+        stop_requested=row.stop_requested,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+    )
+
+
+def insert(tx: Tx, new: NewSession, sealed_start: bytes, semantics: int) -> bool:
+    """Insert a session that should run; `False` where there is one for this event and trigger."""
+    values = {
+        "id": new.id,
+        "org_id": new.org_id,
+        "project_id": new.project_id,
+        "deployment_id": new.deployment_id,
+        "build_id": new.build_id,
+        "event_id": new.event_id,
+        "trigger_id": new.trigger_id,
+        "parent_id": new.parent_id,
+        "record_id": new.record_id,
+        "entrypoint": new.entrypoint,
+        "is_durable": new.is_durable,
+        "state": SessionState.CREATED,
+        "state_since": tx.now,
+        "memo": dict(new.memo),
+        "sealed_start": sealed_start,
+        "semantics": semantics,
+        "traceparent": new.traceparent,
+        "signalled_at": tx.now,
+        "created_at": tx.now,
+        "created_by": new.created_by,
+    }
+    make = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
+    return tx.connection.execute(make(tables.sessions).on_conflict_do_nothing(), values).rowcount == 1
+
+
+def by_id(tx: Tx, session_id: str, *, org_id: str | None = None, lock: bool = False) -> Session | None:
+    """Return a session, of this org where one is given; `lock` it until the transaction ends."""
+    query = sa.select(*_COLUMNS).where(_t.id == session_id)
+    if org_id is not None:
+        query = query.where(_t.org_id == org_id)
+    row = tx.connection.execute(query.with_for_update() if lock else query).first()
+    return None if row is None else _model(row)
+
+
+def listing(
+    tx: Tx, org_id: str, filters: Filters, *, before: tuple[datetime, str] | None, limit: int
+) -> list[Session]:
+    """Return an org's sessions, newest first, from the one after `before` (its time and id)."""
+    query = sa.select(*_COLUMNS).where(_t.org_id == org_id)
+    for name in ("project_id", "state", "trigger_id", "record_id"):
+        if (value := getattr(filters, name)) is not None:
+            query = query.where(_t[name] == value)
+    if filters.since is not None:
+        query = query.where(_t.created_at >= filters.since)
+    if filters.until is not None:
+        query = query.where(_t.created_at < filters.until)
+    if before is not None:
+        at, session_id = before
+        query = query.where(
+            sa.or_(_t.created_at < at, sa.and_(_t.created_at == at, _t.id < session_id)),
+        )
+    query = query.order_by(_t.created_at.desc(), _t.id.desc()).limit(limit)
+    return [_model(row) for row in tx.connection.execute(query)]
+
+
+def pinned(tx: Tx, session_id: str) -> Pinned:
+    """Return the sealed start document of a session and what its build needs."""
+    query = (
+        sa.select(_t.sealed_start, tables.builds.c.sha256, tables.builds.c.requirements)
+        .join(tables.builds, tables.builds.c.id == _t.build_id)
+        .where(_t.id == session_id)
+    )
+    return Pinned(*tx.connection.execute(query).one())
+
+
+def outcome(tx: Tx, session_id: str) -> tuple[bytes | None, bytes | None]:
+    """Return the sealed result and the sealed error of a session."""
+    row = tx.connection.execute(sa.select(_t.sealed_result, _t.sealed_error).where(_t.id == session_id)).one()
+    return row.sealed_result, row.sealed_error
+
+
+def _set(tx: Tx, session_id: str, values: Mapping[str, object]) -> None:
+    tx.connection.execute(sa.update(tables.sessions).where(_t.id == session_id).values(**values))
+
+
+def hold(tx: Tx, session_id: str, worker_id: str, epoch: int) -> None:
+    """Hand a session to a worker under a new epoch."""
+    _set(
+        tx,
+        session_id,
+        {
+            "epoch": epoch,
+            "worker_id": worker_id,
+            "claimed_at": tx.now,
+            "state": SessionState.RUNNING,
+            "state_since": tx.now,
+            "wake_at": None,
+            "started_at": sa.func.coalesce(_t.started_at, sa.bindparam(None, tx.now, tables.Utc)),
+        },
+    )
+
+
+def adopt(tx: Tx, session_id: str, worker_id: str) -> None:
+    """Give a session back to the worker that never stopped running it."""
+    _set(tx, session_id, {"worker_id": worker_id})
+
+
+def release(tx: Tx, session_id: str, *, crashes: int | None = None) -> None:
+    """Take a session from its worker; it should run elsewhere."""
+    values = {
+        "worker_id": None,
+        "state": SessionState.RUNNING,
+        "state_since": tx.now,
+        "signalled_at": tx.now,
+    }
+    _set(tx, session_id, values if crashes is None else {**values, "crashes": crashes})
+
+
+def park(tx: Tx, session_id: str, until: datetime | None) -> None:
+    """Take a session from its worker until it is due or something arrives for it."""
+    _set(
+        tx,
+        session_id,
+        {
+            "worker_id": None,
+            "state": SessionState.WAITING,
+            "state_since": tx.now,
+            "wake_at": until,
+            "signalled_at": None,
+        },
+    )
+
+
+def set_waiting(tx: Tx, session_id: str, state: SessionState) -> None:
+    """Say that all strands of a running session wait, or that they do not any more."""
+    _set(tx, session_id, {"state": state, "state_since": tx.now})
+
+
+def end(
+    tx: Tx, session_id: str, state: SessionState, *, result: bytes | None = None, error: bytes | None = None
+) -> None:
+    """End a session for good; `result` and `error` are sealed."""
+    _set(
+        tx,
+        session_id,
+        {
+            "state": state,
+            "state_since": tx.now,
+            "ended_at": tx.now,
+            "worker_id": None,
+            "wake_at": None,
+            "sealed_result": result,
+            "sealed_error": error,
+        },
+    )
+    tx.connection.execute(sa.delete(tables.inbox).where(tables.inbox.c.session_id == session_id))
+
+
+def request_stop(tx: Tx, session_id: str, request: Mapping[str, object]) -> None:
+    """Write down that somebody asked for a session's end."""
+    _set(tx, session_id, {"stop_requested": dict(request)})
+
+
+def signalled(tx: Tx, session_ids: Sequence[str]) -> None:
+    """Write down that Temporal is being asked to run these sessions."""
+    tx.connection.execute(
+        sa.update(tables.sessions).where(_t.id.in_(session_ids)).values(signalled_at=tx.now)
+    )
+
+
+def wake(tx: Tx, session_id: str) -> bool:
+    """Mark a parked session as signalled; `False` where it is not parked or was signalled already.
+
+    The caller announces it on the channel `work`: once per park.
+    """
+    done = tx.connection.execute(
+        sa.update(tables.sessions)
+        .where(_t.id == session_id, _is_parked, _t.signalled_at.is_(None))
+        .values(signalled_at=tx.now)
+    )
+    return done.rowcount == 1
+
+
+def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
+    """Return sessions that should run and that nobody runs, where Temporal was not asked within `quiet`."""
+    has_mail = _t.id.in_(sa.select(tables.inbox.c.session_id))
+    is_due = sa.or_(_t.wake_at <= tx.now, _t.stop_requested.is_not(None), has_mail)
+    query = (
+        sa.select(_t.id)
+        .where(
+            _t.worker_id.is_(None),
+            sa.or_(
+                _t.state.in_((SessionState.CREATED, SessionState.RUNNING)),
+                sa.and_(_t.state == SessionState.WAITING, is_due),
+            ),
+            sa.or_(_t.signalled_at.is_(None), _t.signalled_at <= tx.now - quiet),
+        )
+        .order_by(_t.signalled_at, _t.id)
+        .limit(limit)
+    )
+    return list(tx.connection.execute(query).scalars())
+
+
+def next_wake(tx: Tx) -> datetime | None:
+    """Return when the next parked session is due."""
+    query = sa.select(sa.func.min(_t.wake_at)).where(_is_parked, _t.signalled_at.is_(None))
+    at: datetime | None = tx.connection.execute(query).scalar_one()
+    return at
+
+
+def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:
+    """Return the sessions that a worker holds, with their epochs."""
+    query = sa.select(_t.id, _t.epoch).where(_t.worker_id == worker_id)
+    return [(row.id, row.epoch) for row in tx.connection.execute(query)]
+
+
+def stopping(tx: Tx) -> list[Session]:
+    """Return the sessions that were asked to stop and have not ended."""
+    query = sa.select(*_COLUMNS).where(_t.state.in_(_OPEN), _t.stop_requested.is_not(None))
+    return [_model(row) for row in tx.connection.execute(query)]
+
+
+def ahead(tx: Tx, session: Session) -> int:
+    """Return how many sessions wait for a slot before this one."""
+    query = sa.select(sa.func.count()).where(
+        _t.state == SessionState.CREATED,
+        sa.or_(
+            _t.created_at < session.created_at,
+            sa.and_(_t.created_at == session.created_at, _t.id < session.id),
+        ),
+    )
+    return int(tx.connection.execute(query).scalar_one())
+
+
+def counts(tx: Tx) -> dict[SessionState, int]:
+    """Return how many sessions of the whole server are in each state."""
+    query = sa.select(_t.state, sa.func.count()).group_by(_t.state)
+    found = {SessionState(state): int(number) for state, number in tx.connection.execute(query)}
+    return {state: found.get(state, 0) for state in SessionState}
+
+
+def project_of(tx: Tx, org_id: str, ref: str) -> str | None:
+    """Return the id of an org's project, named by id or name."""
+    project = tables.projects.c
+    query = sa.select(project.id).where(
+        project.org_id == org_id, sa.or_(project.id == ref, project.name == ref)
+    )
+    return tx.connection.execute(query).scalars().first()
+
+
+def secret_names(tx: Tx, project_id: str) -> frozenset[str]:
+    """Return the names of a project's variables whose values are masked."""
+    variable = tables.variables.c
+    query = sa.select(variable.name).where(variable.project_id == project_id, variable.is_secret)
+    return frozenset(tx.connection.execute(query).scalars())
+
+
+def connection_names(tx: Tx, project_id: str) -> list[str]:
+    """Return the names of the connections that a project's sessions may use."""
+    connection = tables.connections.c
+    query = sa.select(connection.name).where(connection.project_id == project_id).order_by(connection.name)
+    return list(tx.connection.execute(query).scalars())
+
+
+def webhook_slugs(tx: Tx, project_id: str) -> dict[str, str]:
+    """Return the slug of each webhook trigger of a project, by the trigger's name."""
+    trigger = tables.triggers.c
+    query = sa.select(trigger.name, trigger.slug).where(
+        trigger.project_id == project_id, trigger.slug.is_not(None)
+    )
+    return {row.name: row.slug for row in tx.connection.execute(query)}
+
+
+def entrypoints(tx: Tx, build_id: str) -> list[str]:
+    """Return what a build lets others call, as `file.py:name`."""
+    query = sa.select(tables.builds.c.entrypoints).where(tables.builds.c.id == build_id)
+    found = tx.connection.execute(query).scalar_one_or_none() or []
+    return [f"{item['file']}:{item['name']}" for item in found]
+
+
+def owns_event(tx: Tx, project_id: str, event_id: str) -> bool:
+    """Tell whether an event belongs to a project."""
+    event = tables.events.c
+    query = sa.select(event.id).where(event.id == event_id, event.project_id == project_id)
+    return tx.connection.execute(query).first() is not None
+
+
+def active_target(tx: Tx, org_id: str, project_ref: str) -> Target | None:
+    """Return what a new session of an org's project runs: its active deployment."""
+    project_id = project_of(tx, org_id, project_ref)
+    deployment = tables.deployments.c
+    query = sa.select(deployment.project_id, deployment.id, deployment.build_id).where(
+        deployment.project_id == project_id, deployment.state == "active"
+    )
+    row = tx.connection.execute(query).first()
+    return None if row is None else Target(*row)

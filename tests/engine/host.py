@@ -1,0 +1,83 @@
+"""A worker without processes: claims sessions from the real journal and does with them what a test says."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.worker import Worker
+from world import World
+
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
+from ninelives_server.sessions.journal import Claimed
+
+Turn = Callable[["Host", str, int], Awaitable[dict[str, Any]]]
+
+
+async def finish(host: "Host", session_id: str, epoch: int) -> dict[str, Any]:
+    """End at once."""
+    await host.world.journal.commit([host.world.done(session_id, epoch)])
+    return {"outcome": "finished"}
+
+
+class Host:
+    """What a worker does, in this process.
+
+    Attributes:
+        turns: What to do at each turn of a session, in order; afterwards it ends.
+        began: Session and epoch of each turn that was claimed.
+        refused: Why claims were refused.
+    """
+
+    def __init__(self, world: World, worker_id: str = "wrk_1") -> None:
+        self.world = world
+        self.worker_id = worker_id
+        self.turns: list[Turn] = []
+        self.began: list[tuple[str, int]] = []
+        self.activity_ids: list[str] = []
+        self.refused: list[str] = []
+        self.changed = asyncio.Event()
+
+    @activity.defn(name=ACTIVITY_NAME)
+    async def run_session(self, session_id: str) -> dict[str, Any]:
+        beats = asyncio.create_task(self._beat())
+        try:
+            answer = await self.world.journal.claim(self.worker_id, session_id)
+            if not isinstance(answer, Claimed):
+                self.refused.append(answer.why)
+                self.changed.set()
+                return {"outcome": "not_claimed"}
+            self.began.append((session_id, answer.epoch))
+            self.activity_ids.append(activity.info().activity_id)
+            self.changed.set()
+            turn = self.turns.pop(0) if self.turns else finish
+            return await turn(self, session_id, answer.epoch)
+        finally:
+            beats.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(1)
+
+    @contextlib.asynccontextmanager
+    async def working(self, address: str) -> AsyncIterator["Host"]:
+        client = await Client.connect(address)
+        async with Worker(
+            client,
+            task_queue=SESSION_QUEUE,
+            activities=[self.run_session],
+            max_concurrent_activities=20,
+            graceful_shutdown_timeout=timedelta(),
+        ):
+            yield self
+
+    async def until(self, predicate: Callable[[], bool], patience: float = 90) -> None:
+        """Wait until the predicate holds; it is asked whenever something happened here."""
+        async with asyncio.timeout(patience):
+            while not predicate():
+                self.changed.clear()
+                await self.changed.wait()

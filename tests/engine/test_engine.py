@@ -1,0 +1,336 @@
+"""The engine on a real Temporal: sessions start, rest, wake, and survive what happens to Temporal."""
+
+import asyncio
+import json
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from conftest import Server
+from host import Host
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from world import World, record
+
+from ninelives_server.engine import workflow
+from ninelives_server.engine.embedded import EmbeddedTemporal
+from ninelives_server.engine.starter import looking
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.store import inbox
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+
+
+async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float = 60) -> bool:
+    """Wait until the session's workflow has ended well."""
+    client = await Client.connect(temporal.address)
+    async with asyncio.timeout(patience):
+        while True:
+            found = await client.get_workflow_handle(session_id).describe()
+            if found.status is not WorkflowExecutionStatus.RUNNING:
+                return found.status is WorkflowExecutionStatus.COMPLETED
+            await asyncio.sleep(0.05)
+
+
+def parks(until: timedelta | None, *, as_number: bool = False):
+    async def turn(host: Host, session_id: str, epoch: int) -> dict:
+        await host.world.store.write(
+            lambda tx: [inbox.remove(tx, i.id) for i in inbox.unread(tx, session_id)]
+        )
+        at = None if until is None else host.world.journal.clock.now() + until
+        await host.world.journal.commit([host.world.park(session_id, epoch, at)])
+        return {"outcome": "parked", "until": at and (at.timestamp() if as_number else at.isoformat())}
+
+    return turn
+
+
+def hangs(released: asyncio.Event):
+    async def turn(host: Host, session_id: str, epoch: int) -> dict:
+        await released.wait()
+        return {"outcome": "finished"}
+
+    return turn
+
+
+async def dies(host: Host, session_id: str, epoch: int) -> dict:
+    raise RuntimeError("the password is hunter2")
+
+
+async def test_a_new_session_runs_at_once(world: World, host: Host, temporal: EmbeddedTemporal):
+    """
+    The commit that makes it is all that is needed.
+    """
+    session = await world.session()
+
+    await host.until(lambda: (session.id, 1) in host.began)
+
+    assert await is_over(temporal, session.id)
+    assert await world.state(session.id) is SessionState.COMPLETED
+
+
+async def test_many_sessions_run(world: World, host: Host, temporal: EmbeddedTemporal):
+    """
+    Each exactly once.
+    """
+    made = [(await world.session()).id for _ in range(40)]
+
+    await host.until(lambda: len(host.began) >= 40)
+
+    assert sorted(host.began) == sorted((sid, 1) for sid in made)
+
+
+@pytest.mark.parametrize("as_number", [True, False])
+async def test_a_parked_session_goes_on_when_it_is_due(
+    world: World, host: Host, temporal: EmbeddedTemporal, as_number: bool
+):
+    """
+    Temporal's timer starts it; no sweep is needed for that. Processes write times as numbers.
+    """
+    host.turns = [parks(timedelta(seconds=1.5), as_number=as_number)]
+    session = await world.session()
+
+    await host.until(lambda: (session.id, 2) in host.began, patience=20)
+
+    assert await is_over(temporal, session.id)
+
+
+async def test_a_parked_session_goes_on_when_something_arrives(world: World, host: Host):
+    """
+    However far away its time is.
+    """
+    host.turns = [parks(timedelta(days=30)), parks(None)]
+    session = await world.session()
+    for epoch in (1, 2):
+        await host.until(lambda epoch=epoch: (session.id, epoch) in host.began)
+        async with asyncio.timeout(30):
+            while await world.state(session.id) is not SessionState.WAITING:
+                await asyncio.sleep(0.02)
+        await world.store.write(
+            lambda tx: inbox.put(tx, inbox.new_id(), session.id, kind="signal", name="go")
+        )
+        await host.until(lambda epoch=epoch: (session.id, epoch + 1) in host.began)
+
+    assert [epoch for _, epoch in host.began] == [1, 2, 3]
+
+
+async def test_a_lost_workers_session_runs_elsewhere_at_once(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    Its activity is failed by id, long before any heartbeat is missed.
+    """
+    forever = asyncio.Event()
+    host.turns = [hangs(forever)]
+    session = await world.session()
+    await host.until(lambda: (session.id, 1) in host.began)
+    loop = asyncio.get_running_loop()
+
+    await world.journal.release(session.id, 1)
+    began = loop.time()
+    await server.starter.fail_activity(session.id, host.activity_ids[0])
+    await host.until(lambda: (session.id, 2) in host.began)
+
+    assert loop.time() - began < 8
+    assert await is_over(temporal, session.id)
+    forever.set()
+
+
+async def test_a_session_that_somebody_else_runs_is_waited_for(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    The worker may not have it; the workflow stays until it is released, and goes on then.
+    """
+    sid, epoch = await world.running("wrk_other")
+    server.starter.wake(sid)
+    await host.until(lambda: host.refused == ["held"])
+
+    await world.journal.release(sid, epoch)
+    await host.until(lambda: (sid, 2) in host.began)
+
+    assert await is_over(temporal, sid)
+
+
+async def test_a_signal_too_many_does_no_harm(world: World, server: Server, host: Host):
+    """
+    A parked session that nobody has anything for goes on sleeping.
+    """
+    host.turns = [parks(timedelta(hours=1))]
+    session = await world.session()
+    await host.until(lambda: (session.id, 1) in host.began)
+
+    server.starter.wake(session.id)
+    await host.until(lambda: "parked" in host.refused)
+
+    assert await world.state(session.id) is SessionState.WAITING
+    assert len(host.began) == 1
+
+
+async def test_a_turn_that_fails_is_tried_again(world: World, host: Host, temporal: EmbeddedTemporal):
+    """
+    After 0.2 s, as often as it takes; who holds the session is the database's to say.
+    """
+
+    async def fails(host: Host, session_id: str, epoch: int) -> dict:
+        await host.world.journal.release(session_id, epoch)
+        raise RuntimeError("no")
+
+    host.turns = [fails, fails, fails]
+    session = await world.session()
+
+    await host.until(lambda: (session.id, 4) in host.began, patience=30)
+
+    assert await is_over(temporal, session.id)
+
+
+async def test_a_long_history_begins_anew(
+    world: World, host: Host, temporal: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    After so many turns the workflow continues as new; its turns are numbered on.
+    """
+    monkeypatch.setattr(workflow, "TURNS", 2)
+    host.turns = [parks(timedelta(seconds=1)) for _ in range(4)]
+    session = await world.session()
+
+    await host.until(lambda: (session.id, 5) in host.began)
+
+    assert await is_over(temporal, session.id)
+    assert host.activity_ids == [f"turn-{n}" for n in range(1, 6)]
+    client = await Client.connect(temporal.address)
+    runs = [found async for found in client.list_workflows(f'WorkflowId="{session.id}"')]
+    assert len(runs) == 3
+
+
+async def test_the_history_holds_nothing_but_ids(
+    world: World, host: Host, temporal: EmbeddedTemporal, tmp_path: Path
+):
+    """
+    No input, no value, no word of an error; the search finds the session's id, so that it can fail.
+    """
+
+    async def works(host: Host, session_id: str, epoch: int) -> dict:
+        await host.world.journal.commit([host.world.put(session_id, epoch, record(0, value=b"the-value"))])
+        return await parks(timedelta(seconds=0.5))(host, session_id, epoch)
+
+    host.turns = [works]
+    session = await world.session(data={"secret": "the-input"})
+    await host.until(lambda: (session.id, 2) in host.began)
+    await is_over(temporal, session.id)
+
+    client = await Client.connect(temporal.address)
+    request = GetWorkflowExecutionHistoryRequest(namespace="default")
+    request.execution.workflow_id = session.id
+    history = await client.workflow_service.get_workflow_execution_history(request)
+    text = history.SerializeToString()
+    files = b"".join(path.read_bytes() for path in tmp_path.glob("temporal.db*"))
+
+    for where in (text, files):
+        assert session.id.encode() in where
+        for word in (b"the-input", b"the-value", b"#sales", b"access"):
+            assert word not in where or (where is files and word == b"access")
+
+
+# --- what happens to Temporal ---------------------------------------------------------------------
+
+
+async def test_sessions_survive_a_temporal_that_is_killed(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    It is started again; what was running, parked or made meanwhile goes on.
+    """
+    host.turns = [parks(timedelta(seconds=4))]
+    parked = await world.session()
+    await host.until(lambda: (parked.id, 1) in host.began)
+    first = temporal.pid
+    assert first is not None
+
+    os.kill(first, signal.SIGKILL)
+    made = await world.session()
+    await host.until(lambda: {(parked.id, 2), (made.id, 1)} <= set(host.began))
+
+    assert temporal.pid not in {None, first}
+    assert await is_over(temporal, parked.id)
+    assert await is_over(temporal, made.id)
+
+
+async def test_sessions_survive_a_temporal_that_has_forgotten_everything(world: World, tmp_path: Path):
+    """
+    Its database is deleted: sessions that should run are only delayed.
+    """
+    private = tmp_path / "private"
+    private.mkdir()
+    before = EmbeddedTemporal(private_dir=private, log_file=tmp_path / "log")
+    parked, waiting = await world.session(), await world.session()
+    async with (
+        before.running(),
+        Server(world, before.address).running(),
+        Host(world).working(before.address) as host,
+    ):
+        host.turns = [parks(timedelta(seconds=6)), parks(None)]
+        await host.until(lambda: len(host.began) == 2)
+    for path in private.glob("temporal.db*"):
+        path.unlink()
+    woken = host.began[1][0]
+    await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), woken, kind="signal", name="go"))
+    created = await world.session()
+
+    after = EmbeddedTemporal(private_dir=private, log_file=tmp_path / "log")
+    async with (
+        after.running(),
+        Server(world, after.address).running(),
+        Host(world).working(after.address) as host,
+    ):
+        await host.until(lambda: {sid for sid, _ in host.began} == {parked.id, waiting.id, created.id})
+
+
+async def test_a_temporal_that_is_away_is_seen(world: World, server: Server, temporal: EmbeddedTemporal):
+    """
+    `/readyz` says so, and it is seen again when it is back.
+    """
+    assert server.starter.is_connected
+    assert temporal.pid is not None
+    os.kill(temporal.pid, signal.SIGSTOP)
+
+    async with asyncio.timeout(60):
+        while server.starter.is_connected:
+            await asyncio.sleep(0.05)
+    os.kill(temporal.pid, signal.SIGCONT)
+    async with asyncio.timeout(60):
+        while not server.starter.is_connected:
+            await asyncio.sleep(0.05)
+
+
+async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: EmbeddedTemporal):
+    """
+    What the server's own activity fails with is not in the history.
+    """
+
+    class Broken:
+        calls = 0
+
+        async def look(self, session_id: str):
+            self.calls += 1
+            if self.calls < 2:
+                raise RuntimeError("the password is hunter2")
+            return await world.journal.look(session_id)
+
+    sid, epoch = await world.running("wrk_other")
+    server = Server(world, temporal.address)
+    broken = Broken()
+    server.engine._look = looking(broken)
+    async with server.running(), Host(world).working(temporal.address) as host:
+        server.starter.wake(sid)
+        await host.until(lambda: host.refused == ["held"])
+        async with asyncio.timeout(60):
+            while broken.calls < 2:
+                await asyncio.sleep(0.05)
+        client = await Client.connect(temporal.address)
+        history = await client.get_workflow_handle(sid).fetch_history()
+        text = json.dumps(history.to_json_dict())
+
+    assert '"held"' in text or "aGVsZ" in text  # what it said in the end is there, so that this can fail
+    assert "hunter2" not in text

@@ -1,0 +1,572 @@
+"""`sessions.link` and `sessions.links`: the dialogue with workers, and what becomes of lost ones."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record
+from factories import a_connection
+from world import World
+
+from ninelives.run.wire import BrokenFrame
+from ninelives_server.errors import NeedsReauth
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.stops import Stops
+from ninelives_server.store import journal, workers
+
+pytestmark = pytest.mark.store
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    return Scheduler()
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    world: World, scheduler: Scheduler, tokens: Tokens, **limits: float
+) -> AsyncIterator[Links]:
+    links = Links(
+        store=world.store,
+        journal=world.journal,
+        tokens=tokens,
+        scheduler=scheduler,
+        **{"grace": 0.2, **limits},
+    )
+    stops = Stops(store=world.store, journal=world.journal, links=links)
+    tasks = [asyncio.create_task(links.run()), asyncio.create_task(stops.run())]
+    await asyncio.sleep(0)
+    try:
+        yield links
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def links(world: World, scheduler: Scheduler, tokens: Tokens) -> AsyncIterator[Links]:
+    async with serving(world, scheduler, tokens) as links:
+        yield links
+
+
+async def until(predicate, patience: float = PATIENCE) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(patience):
+        while not await predicate():
+            await asyncio.sleep(0.02)
+
+
+# --- the dialogue ---------------------------------------------------------------------------------
+
+
+async def test_a_session_from_claim_to_end(world: World, links: Links, scheduler: Scheduler):
+    """
+    claim, claimed; record, ack; done, done_ok: the whole life of a short session.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    worker.say("claim", sid=session.id, activity_id="turn-1", attempt=1)
+    claimed = await worker.hear()
+    worker.say_all(a_record(session.id, 1, 0), a_record(session.id, 1, 1))
+    acks = [await worker.hear(), await worker.hear()]
+    worker.say("done", b'"routed"', sid=session.id, ep=1, i=9, state="completed", error=None)
+    done = await worker.hear()
+
+    assert claimed.head["ep"] == 1
+    assert claimed.head["build_sha256"] == world.build.sha256
+    assert claimed.head["start"]["entrypoint"] == "main.py:on_lead"
+    assert [(f.type, f.head["i"], f.head["seq"]) for f in acks] == [("ack", 1, 1), ("ack", 2, 2)]
+    assert (done.type, done.head["i"]) == ("done_ok", 9)
+    detail = await world.sessions.get(world.actor, session.id)
+    assert (detail.session.state, detail.result) == (SessionState.COMPLETED, "routed")
+    assert worker.link.held == {}
+    assert scheduler.woken == []  # the activity itself tells Temporal
+
+
+async def test_a_session_that_cannot_be_claimed(world: World, links: Links):
+    """
+    The worker is told why, and runs nothing.
+    """
+    sid, _ = await world.running("wrk_other")
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    worker.say("claim", sid=sid, activity_id="turn-1", attempt=1)
+    held = await worker.hear()
+    worker.say("claim", sid="ses_unknown", activity_id="turn-1", attempt=1)
+    unknown = await worker.hear()
+
+    assert (held.type, held.head["why"]) == ("not_claimed", "held")
+    assert (unknown.type, unknown.head["why"]) == ("not_claimed", "unknown")
+
+
+async def test_a_fenced_process_is_killed(world: World, links: Links):
+    """
+    Its record is refused, and the worker is told to kill it.
+    """
+    sid, old = await world.running("wrk_gone")
+    await world.journal.release(sid, old)
+    await world.claim(sid, "wrk_other")
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    worker.say_all(a_record(sid, old))
+
+    refuse, kill = await worker.hear(), await worker.hear()
+    assert (refuse.type, refuse.head["reason"]) == ("refuse", "fenced")
+    assert (kill.type, kill.head["ep"], kill.head["why"]) == ("kill", old, "fenced")
+
+
+async def test_a_store_call_is_answered(world: World, links: Links):
+    """
+    call, answer: with the `seq` of its record.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    worker.say(
+        "call", sid=session.id, ep=epoch, i=1, key={"strand": "0", "n": 0}, name="store.set",
+        args={"key": "k", "value": 7}, digest="ab" * 32, start=1795435200.25, preview=None,
+    )  # fmt: skip
+    first = await worker.hear()
+    worker.say(
+        "call", sid=session.id, ep=epoch, i=2, key=None, name="store.get", args={"key": "k"}, digest="", start=None,
+        preview=None,
+    )  # fmt: skip
+    second = await worker.hear()
+
+    assert (first.type, first.head["seq"], first.head["value"], first.head["error"]) == (
+        "answer",
+        1,
+        None,
+        None,
+    )
+    assert (second.head["seq"], second.head["value"]) == (None, 7)
+
+
+async def test_a_token_is_asked_of_the_connection(world: World, links: Links, tokens: Tokens):
+    """
+    `token` leaves no record; the connection decides whether to refresh.
+    """
+    connection = await a_connection(world.store, world.project)
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    worker.say(
+        "call",
+        sid=session.id,
+        ep=epoch,
+        i=1,
+        key=None,
+        name="token",
+        args={"connection": "crm", "refused": "ab"},
+    )
+    given = await worker.hear()
+    worker.say("call", sid=session.id, ep=epoch, i=2, key=None, name="token", args={"connection": "nope"})
+    unknown = await worker.hear()
+    tokens.error = NeedsReauth("connection 'crm' must be authorised again")
+    worker.say("call", sid=session.id, ep=epoch, i=3, key=None, name="token", args={"connection": "crm"})
+    failed = await worker.hear()
+
+    assert given.head["value"]["token"] == "00Dxx!fresh"
+    assert tokens.asked[0] == (connection.id, session.id, "ab")
+    assert unknown.head["error"]["message"] == "this project has no connection 'nope'"
+    assert failed.head["error"] == {
+        "type": "NeedsReauth",
+        "message": "connection 'crm' must be authorised again",
+    }
+    assert await world.store.read(lambda tx: journal.count(tx, session.id)) == 0
+
+
+async def test_a_token_is_for_the_holder_only(world: World, links: Links, tokens: Tokens):
+    """
+    A process that was fenced off gets no token.
+    """
+    sid, _ = await world.running("wrk_other")
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    worker.say("call", sid=sid, ep=1, i=1, key=None, name="token", args={"connection": "crm"})
+
+    assert (await worker.hear()).head["reason"] == "fenced"
+    assert tokens.asked == []
+
+
+async def test_parking_and_staying(world: World, links: Links):
+    """
+    park, parked: the worker holds it no more.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    worker.say("waiting", sid=session.id, ep=epoch, is_waiting=True)
+    worker.say("park", sid=session.id, ep=epoch, i=1, until="2001-01-01T00:00:00Z")
+    due = await worker.hear()
+    worker.say("park", sid=session.id, ep=epoch, i=2, until=None)
+    parked = await worker.hear()
+
+    assert (due.type, parked.type) == ("stay", "parked")
+    assert worker.link.held == {}
+
+
+async def test_a_death_is_answered(world: World, links: Links):
+    """
+    died, died_ok: try again after a second.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    worker.say("died", sid=session.id, ep=epoch, signal=11, exit_code=None, reason="", stderr="boom")
+    answer = await worker.hear()
+
+    assert (answer.type, answer.head["outcome"], answer.head["delay"]) == ("died_ok", "retry", 1.0)
+    assert await worker.claim(session.id) == 2
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"t": "dance", "sid": "ses_1", "ep": 1},
+        {"t": "record", "sid": "ses_1", "ep": 1},
+        {"t": "record", "sid": "ses_1", "ep": 1, "i": 1, "track": "odd", "strand": "0", "n": 0},
+        {"t": "done", "sid": "ses_1", "ep": 1, "i": 1, "state": "running"},
+        {"t": "park", "sid": "ses_1", "ep": 1, "i": 1, "until": "soon"},
+    ],
+)
+async def test_a_frame_that_makes_no_sense_ends_the_link(links: Links, frame: dict[str, object]):
+    """
+    A worker that does not speak our language is not guessed at.
+    """
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    with pytest.raises(BrokenFrame):
+        worker.say_all((frame, b""))
+
+
+async def test_what_arrives_together_is_committed_together(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    One message with the frames of ten sessions is one commit, and its acknowledgements are one message.
+    """
+    held = [await world.running() for _ in range(10)]
+    sizes = []
+    real = world.journal.commit
+
+    async def counted(ops):
+        sizes.append(len(ops))
+        return await real(ops)
+
+    monkeypatch.setattr(world.journal, "commit", counted)
+    worker = FakeWorker(links)
+    await worker.hello(**dict(held))
+
+    worker.say_all(*(a_record(sid, epoch) for sid, epoch in held))
+    data = await asyncio.wait_for(worker.link.outgoing(), PATIENCE)
+
+    assert sizes == [10]
+    assert data.count(b'"t":"ack"') == 10
+
+
+async def test_a_database_that_is_away_costs_time_only(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    The commit is tried again until it succeeds; no process ends because of it.
+    """
+    sid, epoch = await world.running()
+    real, failures = world.journal.commit, [OSError("gone"), OSError("gone")]
+
+    async def shaky(ops):
+        if failures:
+            raise failures.pop()
+        return await real(ops)
+
+    monkeypatch.setattr(world.journal, "commit", shaky)
+    worker = FakeWorker(links)
+    await worker.hello(**{sid: epoch})
+
+    worker.say_all(a_record(sid, epoch))
+
+    assert (await worker.hear()).type == "ack"
+
+
+async def test_an_operation_that_breaks_us_fails_only_itself(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    A defect met by one session's record must not stop the others.
+    """
+    good, bad = await world.running(), await world.running()
+    real = world.journal.commit
+
+    async def picky(ops):
+        if any(op.session_id == bad[0] for op in ops):
+            raise ValueError("a defect")
+        return await real(ops)
+
+    monkeypatch.setattr(world.journal, "commit", picky)
+    worker = FakeWorker(links)
+    await worker.hello(**dict([good, bad]))
+
+    worker.say_all(a_record(*bad), a_record(*good))
+
+    heard = sorted([(await worker.hear()).type for _ in range(3)])
+    assert heard == ["ack", "kill", "refuse"]
+
+
+# --- lost workers ---------------------------------------------------------------------------------
+
+
+async def test_a_lost_worker_loses_its_sessions(world: World, links: Links, scheduler: Scheduler):
+    """
+    After the grace its session is released and its activity failed by id: Temporal starts it elsewhere.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    await worker.claim(session.id, "turn-7")
+
+    await links.lost(worker.link)
+    await asyncio.wait_for(scheduler.asked.wait(), PATIENCE)
+
+    assert scheduler.failed == [(session.id, "turn-7")]
+    assert await world.claim(session.id, "wrk_2") == 2
+
+    async def is_marked() -> bool:
+        return not await links.workers()
+
+    await until(is_marked)
+
+
+async def test_a_worker_that_comes_back_in_time_keeps_its_sessions(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    A broken connection is not a broken worker; the activity is known still.
+    """
+    async with serving(world, scheduler, tokens, grace=5) as links:
+        session = await world.session()
+        first = FakeWorker(links)
+        await first.hello()
+        epoch = await first.claim(session.id)
+        await links.lost(first.link)
+
+        second = FakeWorker(links)
+        await second.hello(**{session.id: epoch})
+        second.say_all(a_record(session.id, epoch))
+        ack = await second.hear()
+        second.say("done", b"1", sid=session.id, ep=epoch, i=2, state="completed", error=None)
+        await second.hear()
+
+    assert ack.type == "ack"
+    assert scheduler.failed == []
+    assert scheduler.woken == []
+
+
+async def test_a_worker_that_comes_back_without_a_session_has_lost_it(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    It was restarted: the session is released at once, without waiting for any grace.
+    """
+    async with serving(world, scheduler, tokens, grace=60) as links:
+        session = await world.session()
+        first = FakeWorker(links)
+        await first.hello()
+        await first.claim(session.id, "turn-3")
+        await links.lost(first.link)
+
+        second = FakeWorker(links)
+        await second.hello()
+        await asyncio.wait_for(scheduler.asked.wait(), PATIENCE)
+
+    assert scheduler.failed == [(session.id, "turn-3")]
+    assert (await world.sessions.get(world.actor, session.id)).session.worker_id is None
+
+
+async def test_after_a_restart_of_the_server_sessions_run_on(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    The new server knows no activity ids: it wakes the workflow itself when the session is over.
+    """
+    sid, epoch = await world.running()
+    gone, gone_epoch = await world.running("wrk_other")
+    async with serving(world, scheduler, tokens) as links:
+        worker = FakeWorker(links)
+        await worker.hello(**{sid: epoch, gone: gone_epoch})
+        worker.say_all(a_record(sid, epoch))
+        heard = [await worker.hear(), await worker.hear()]
+        worker.say("done", b"1", sid=sid, ep=epoch, i=2, state="completed", error=None)
+        done = await worker.hear()
+
+    assert {(f.type, f.head["sid"]) for f in heard} == {("kill", gone), ("ack", sid)}
+    assert done.type == "done_ok"
+    assert scheduler.woken == [sid]
+
+
+async def test_the_workers_of_a_dead_server_are_buried(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    Nobody has heard of the worker for long enough: any server takes its sessions from it.
+    """
+    await world.worker("wrk_gone")
+    sid, _ = await world.running("wrk_gone")
+    with world.store.notices.subscribed("work", sid) as notice:
+        async with serving(world, scheduler, tokens, silent=0.5):
+            await asyncio.wait_for(notice.wait(), PATIENCE)
+
+    assert (await world.sessions.get(world.actor, sid)).session.worker_id is None
+
+
+async def test_a_worker_with_a_link_is_alive(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    The server writes down that it sees it, so that no other server buries it.
+    """
+    async with serving(world, scheduler, tokens, silent=4) as links:
+        worker = FakeWorker(links)
+        await worker.hello()
+        (first,) = await links.workers()
+
+        async def is_seen_again() -> bool:
+            (now,) = await links.workers()
+            return now.seen_at > first.seen_at
+
+        await until(is_seen_again)
+
+        assert (first.name, first.slots, first.isolation) == ("w", 4, "none")
+
+
+async def test_a_second_link_of_a_worker_ends_the_first(world: World, links: Links):
+    """
+    The old connection may be half dead: what matters is the newest.
+    """
+    first = FakeWorker(links)
+    await first.hello()
+
+    second = FakeWorker(links)
+    await second.hello()
+
+    assert first.link.is_closed
+    assert not second.link.is_closed
+    await links.lost(first.link)
+    assert len(await links.workers()) == 1
+
+
+# --- stops ----------------------------------------------------------------------------------------
+
+
+async def test_a_stop_reaches_the_process(world: World, links: Links):
+    """
+    It travels over the link; what the session does in its `finally` is journaled.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    await world.sessions.stop(world.actor, session.id, reason="enough")
+    stop = await worker.hear()
+    worker.say_all(a_record(session.id, epoch))
+    ack = await worker.hear(but="stop")
+    worker.say("done", b"", sid=session.id, ep=epoch, i=2, state="stopped", error=None)
+    await worker.hear(but="stop")
+
+    assert (stop.type, stop.head["reason"], ack.type) == ("stop", "enough", "ack")
+    assert await world.state(session.id) is SessionState.STOPPED
+
+
+async def test_after_the_grace_the_process_is_killed(world: World, links: Links):
+    """
+    User code that goes on does not go on for long; the state is `stopped` either way.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    await worker.claim(session.id)
+
+    await world.sessions.stop(world.actor, session.id, grace=0.2)
+    stop, kill = await worker.hear(), await worker.hear(but="stop")
+
+    assert (stop.type, kill.type, kill.head["why"]) == ("stop", "kill", "stopped")
+    assert await world.state(session.id) is SessionState.STOPPED
+
+
+async def test_a_kill_does_not_ask(world: World, links: Links):
+    """
+    `--kill` gives no grace.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    await worker.claim(session.id)
+
+    await world.sessions.stop(world.actor, session.id, kill=True)
+
+    assert (await worker.hear()).type == "kill"
+    assert await world.state(session.id) is SessionState.STOPPED
+
+
+async def test_a_parked_session_is_started_for_its_stop(world: World, links: Links):
+    """
+    Its `finally` blocks run too; the stop follows the claim.
+    """
+    sid, epoch = await world.running("wrk_1")
+    await world.journal.commit([world.park(sid, epoch)])
+    with world.store.notices.subscribed("work", sid) as notice:
+        await world.sessions.stop(world.actor, sid, reason="enough")
+        await asyncio.wait_for(notice.wait(), PATIENCE)
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    assert await worker.claim(sid) == 2
+    assert (await worker.hear()).type == "stop"
+
+
+async def test_a_stop_that_a_dead_server_was_asked_for_is_carried_out(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    It is in the row: the next server finds it there.
+    """
+    sid, _ = await world.running("wrk_1")
+    await world.sessions.stop(world.actor, sid, grace=0.1)
+
+    async with serving(world, scheduler, tokens):
+
+        async def is_stopped() -> bool:
+            return await world.state(sid) is SessionState.STOPPED
+
+        await until(is_stopped)
+
+
+async def test_lost_workers_are_forgotten_in_the_end(world: World):
+    """
+    Their rows are of no use to anybody.
+    """
+    from datetime import timedelta
+
+    await world.worker("wrk_old")
+    await world.worker("wrk_here")
+    await world.store.write(lambda tx: workers.gone(tx, "wrk_old"))
+
+    assert await world.store.write(lambda tx: workers.forget(tx, since=timedelta())) == 1
