@@ -75,7 +75,7 @@ format: setup-dev ## Format the code
 	$(BIN)/ruff check --fix-only -q . ; $(BIN)/ruff format .
 
 constraints: setup-dev ## Pin the newest acceptable versions
-	$(BIN)/uv pip compile pyproject.toml --extra server --extra salesforce --group dev --group bench --python-version 3.11 --no-header --no-emit-index-url --upgrade -o constraints.txt
+	$(BIN)/uv pip compile pyproject.toml --extra server --extra salesforce --group dev --group bench --python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade -o constraints.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache

@@ -45,6 +45,7 @@ class Behaviour:
         expiry_ends_streams: Whether a token that times out ends them too.
         unselected_topic: `silent` (the topic exists, nothing arrives) or `not_found` for the topic of an
             entity that is not selected for Change Data Capture.
+        early_headers: Whether an accepted Subscribe sends its headers at once, or with the first message.
         multi_entity_schema_id: What GetTopic answers as schema id of `/data/ChangeEvents`.
     """
 
@@ -78,6 +79,7 @@ class Behaviour:
     revocation_ends_streams: bool = True
     expiry_ends_streams: bool = False
     unselected_topic: str = "silent"
+    early_headers: bool = True
     multi_entity_schema_id: str = ""
 
     def but(self, changes: dict[str, object]) -> Self:

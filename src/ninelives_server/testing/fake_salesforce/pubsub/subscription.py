@@ -53,6 +53,8 @@ class Subscription:
             return
         stream = self._begin(session, first)
         self._context.add_callback(self._ended)
+        if self._org.behaviour.early_headers:
+            self._context.send_initial_metadata(())
         threading.Thread(target=self._read, args=(stream,), daemon=True).start()
         try:
             yield from self._deliver(stream)
