@@ -32,6 +32,7 @@ from ninelives_server.errors import NinelivesError, SetupError
 from ninelives_server.events.dispatch import Dispatcher
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
+from ninelives_server.events.replies import Replies
 from ninelives_server.events.service import Events
 from ninelives_server.events.sources import Sources
 from ninelives_server.events.webhooks import Webhooks
@@ -53,7 +54,7 @@ from ninelives_server.store.core import Store
 from ninelives_server.vault import keys
 from ninelives_server.vault.vault import Vault
 from ninelives_server.web import app as web_app
-from ninelives_server.worker import sdk
+from ninelives_server.worker import isolation, sdk
 from ninelives_server.worker.environments import Environments
 
 logger = log.get(__name__)
@@ -156,6 +157,8 @@ async def started(settings: Settings, *, embedded: bool) -> AsyncIterator[Runnin
     Raises:
         SetupError: Something that whoever runs the server must put right.
     """
+    # Where only Landlock or nothing confines sessions, this keeps our memory and environment from them.
+    isolation.hide_memory()
     async with AsyncExitStack() as stack:
         store = await _database(stack, settings, embedded=embedded)
         vault = Vault(keys.load(settings, create=embedded), data_keys)
@@ -238,7 +241,7 @@ def _composed(
     journal = Journal(store=store, vault=vault, starts=starts, calls=Calls(vault=vault, starts=starts))
     engine = Engine(address=temporal_address, namespace=settings.temporal_namespace, look=looking(journal))
     starter = Starter(store=store, engine=engine)
-    links = Links(store=store, journal=journal, tokens=connections, scheduler=starter)
+    links = Links(store=store, journal=journal, tokens=connections, scheduler=starter, prepares=connections)
     dispatcher = Dispatcher(store=store, vault=vault, filters=filters, sessions=sessions)
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
     sources = Sources(
@@ -274,6 +277,7 @@ def _composed(
         ingest=ingest,
         filters=filters,
         webhooks=Webhooks(store=store, ingest=ingest),
+        replies=Replies(store=store, vault=vault),
         starter=starter,
     )
     doors = worker_link.WorkerDoors(

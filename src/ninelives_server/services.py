@@ -15,6 +15,7 @@ from ninelives_server.connections.service import Connections
 from ninelives_server.engine.starter import Starter
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
+from ninelives_server.events.replies import Replies
 from ninelives_server.events.service import Events
 from ninelives_server.events.webhooks import Webhooks
 from ninelives_server.integrations.registry import Registry
@@ -50,5 +51,6 @@ class Services:
     ingest: Ingest
     filters: Filters
     webhooks: Webhooks
+    replies: Replies
     starter: Starter
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

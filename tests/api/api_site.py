@@ -107,7 +107,9 @@ class Site:
         headers = {"Accept": "text/html", **options.pop("headers", {})}
         if who is not None:
             headers["Cookie"] = f"ninelives_session={self.cookies[who]}"
-        return self.http.request(method, f"{self.up.url}{path}", headers=headers, **options)
+        answer = self.http.request(method, f"{self.up.url}{path}", headers=headers, **options)
+        self.http.cookies.clear()  # each look is a browser of its own
+        return answer
 
     def get(self, path: str, *, who: str = "admin", **options: Any) -> Any:
         """Return a document."""

@@ -16,7 +16,9 @@ import api_site  # noqa: E402
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[api_site.Site]:
     """A real server, logging as JSON, with people of two orgs."""
     directory = tmp_path_factory.mktemp("site")
-    with api_site.site_on(directory / "data", NINELIVES_LOG_FORMAT="json", NINELIVES_LOG_LEVEL="debug") as site:
+    with api_site.site_on(
+        directory / "data", NINELIVES_LOG_FORMAT="json", NINELIVES_LOG_LEVEL="debug"
+    ) as site:
         yield site
 
 

@@ -71,7 +71,9 @@ CHANGES = {
         "connection.disconnected", "{connection_id}", {}
     ),
     ("DELETE", "/api/v1/connections/{connection_id}"): Change("connection.deleted", "{connection_id}", {}),
-    ("POST", "/api/v1/events/{event_id}/redispatch"): Change("event.redispatched", "{event_id}", {"json": {}}),
+    ("POST", "/api/v1/events/{event_id}/redispatch"): Change(
+        "event.redispatched", "{event_id}", {"json": {}}
+    ),
     ("POST", "/api/v1/sessions/{session_id}/stop"): Change(
         "session.stop_requested", "{session_id}", {"json": {"kill": True}}
     ),

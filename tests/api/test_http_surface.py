@@ -16,7 +16,9 @@ Z = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
 def create(site: Site, name, key, who="admin", **options):
-    return site.ask("POST", "/projects", who=who, json={"name": name}, headers={"Idempotency-Key": key}, **options)
+    return site.ask(
+        "POST", "/projects", who=who, json={"name": name}, headers={"Idempotency-Key": key}, **options
+    )
 
 
 def test_the_same_key_gets_the_same_answer(site: Site):
@@ -100,9 +102,7 @@ def test_twin_requests_at_once_run_once(site: Site):
     headers = {"Idempotency-Key": key}
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(lambda _: site.ask("POST", "/tokens", json=body, headers=headers), range(8))
-        )
+        answers = list(pool.map(lambda _: site.ask("POST", "/tokens", json=body, headers=headers), range(8)))
 
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["token"] for answer in answers}) == 1
@@ -253,9 +253,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(site: Site):
 
     first = site.get("/sessions", params={"project": project, "limit": 2})
     site.good(site.ask("POST", f"/projects/{project}/sessions", json=start))
-    second = site.get(
-        "/sessions", params={"project": project, "limit": 2, "cursor": first["next_cursor"]}
-    )
+    second = site.get("/sessions", params={"project": project, "limit": 2, "cursor": first["next_cursor"]})
     again = site.get("/sessions", params={"project": project, "limit": 2, "cursor": first["next_cursor"]})
 
     seen = [item["id"] for page in (first, second) for item in page["items"]]
@@ -270,9 +268,7 @@ def test_cursors_are_opaque_and_lead_to_the_end(site: Site, things: Things, path
     """
     project = site.deployed()
     for _ in range(3):
-        site.good(
-            site.ask("POST", f"/projects/{project}/sessions", json={"entrypoint": "main.py:on_open"})
-        )
+        site.good(site.ask("POST", f"/projects/{project}/sessions", json={"entrypoint": "main.py:on_open"}))
     query = {"project": project, "limit": 1}
 
     pages = all_pages(site, path, **query)

@@ -156,7 +156,12 @@ def test_no_query_and_no_secret_is_logged(site: Site, things: Things):
     Login links and OAuth answers carry secrets in their queries, a webhook's path is one; even at level debug.
     """
     marker = a_name("marker")
-    for path in ("/login", "/oauth/redirect/salesforce", f"/oauth/start/{things.connection_id}", "/api/v1/projects"):
+    for path in (
+        "/login",
+        "/oauth/redirect/salesforce",
+        f"/oauth/start/{things.connection_id}",
+        "/api/v1/projects",
+    ):
         for method in ("GET", "POST"):
             query = {"token": marker, "code": marker, "state": marker, "ticket": marker}
             site.http.request(method, f"{site.up.url}{path}", params=query, headers={"Cookie": f"x={marker}"})

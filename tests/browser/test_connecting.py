@@ -29,12 +29,14 @@ async def test_a_new_connection_is_entered_authorised_and_shown(visit: Visit, de
     await page.get_by_label("Name", exact=True).fill("crm")
     await visit.enter_app()
     await visit.save_and_authorise()
+    found = await visit.findings()
 
     tab = await visit.continue_to_salesforce()
     await expect(page.get_by_role("heading", name="Waiting for Salesforce")).to_be_visible()
     await visit.decide(tab)
 
     await expect(tab.get_by_role("heading", name="Connected")).to_be_visible()
+    assert found + await visit.findings(tab) == []
     await expect(page.get_by_role("heading", name="Connected")).to_be_visible()
     assert "?" not in tab.url
     await page.get_by_role("link", name="Go to connection crm").click()

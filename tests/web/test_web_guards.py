@@ -139,6 +139,23 @@ async def test_a_field_that_is_no_number_is_named(site: Site):
     assert "sessions" in answer.text
 
 
+async def test_a_defect_of_ours_is_a_page_that_helps_to_find_it(site: Site, monkeypatch: pytest.MonkeyPatch):
+    """
+    It names the request, as the log does, and nothing of what went wrong inside.
+    """
+
+    async def broken(*_args: object) -> None:
+        raise RuntimeError("the key is hush-hush")
+
+    monkeypatch.setattr(type(site.services.projects), "list", broken)
+
+    answer = await site.get("/")
+
+    assert answer.status_code == 500
+    assert answer.headers["x-request-id"] in answer.text
+    assert "hush-hush" not in answer.text
+
+
 async def test_another_orgs_things_are_not_there(site: Site):
     """
     Neither in lists nor by their address, nor may anything be done with them.

@@ -9,7 +9,7 @@ import pytest
 from site_world import Site, printed, step
 
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.web import live, sessions
+from ninelives_server.web import live, sessions, tails
 
 ERROR = {
     "type": "ConnectionError",
@@ -179,7 +179,7 @@ async def test_long_lists_are_paged(site: Site, monkeypatch: pytest.MonkeyPatch)
     A timeline shows the newest steps, and leads to the first; a list of sessions leads to older ones.
     """
     monkeypatch.setattr(sessions, "STEPS", 3)
-    monkeypatch.setattr(sessions, "CHUNK", 2)
+    monkeypatch.setattr(tails, "CHUNK", 2)
     project, _ = await site.project()
     session = await site.session(project)
     epoch = await site.claim(session.id)

@@ -84,6 +84,31 @@ def test_a_new_epoch_marks_where_another_process_went_on():
     assert paged == [0]
 
 
+def test_a_process_that_came_to_nothing_is_marked_at_the_beginning():
+    """
+    A session whose first process died in its first step shows that something happened before the first row.
+    """
+    end = AT + timedelta(seconds=9)
+    steps = [a_step(1, epoch=2)]
+
+    [row] = timeline.rows(steps, timeline.axis(AT, end, steps, end), epoch_before=1)
+
+    assert (row.resumed, row.was_parked) == (2, False)
+
+
+def test_a_process_that_was_put_away_is_told_from_one_that_died():
+    """
+    After a long wait a new process is no accident; after a short one it is.
+    """
+    long = drawn(a_step(1, kind="wait", took=3600), a_step(2, start=3600, epoch=2), seconds=4000)
+    woken = drawn(a_step(1), a_step(2, kind="wait", took=3600, epoch=2), seconds=4000)
+    short = drawn(a_step(1, kind="wait", took=1), a_step(2, start=2, epoch=2))
+
+    assert [row.was_parked for row in long if row.resumed] == [True]
+    assert [row.was_parked for row in woken if row.resumed] == [True]
+    assert [row.was_parked for row in short if row.resumed] == [False]
+
+
 def test_previews_of_any_shape_are_shown():
     """
     Inputs, result and error are told apart where the preview says so; anything else is the result.

@@ -129,5 +129,6 @@ def nothing_is_left() -> Iterator[None]:
 def children() -> list[int]:
     found = []
     for task in Path("/proc/self/task").iterdir():
-        found += [int(pid) for pid in (task / "children").read_text().split()]
+        with contextlib.suppress(OSError):  # a thread that has just ended
+            found += [int(pid) for pid in (task / "children").read_text().split()]
     return [pid for pid in found if os.path.exists(f"/proc/{pid}")]

@@ -30,7 +30,8 @@ _Bound = types.MethodType
 Call = Callable[[Any], Any]
 
 #: Methods of these are direct, but for those that are given callables, iterables or files.
-_PLAIN_OWNERS = (str, list, dict, tuple, set, frozenset, bytes, bytearray, int, float)
+_PLAIN_OWNERS = frozenset({str, list, dict, tuple, set, frozenset, bytes, bytearray, int, float})
+_PLAIN_ARGUMENTS = frozenset({str, list, dict, tuple, set, frozenset, range, types.GeneratorType, zip, map})
 _GIVEN = frozenset({"extend", "sort", "join", "update", "difference_update", "intersection_update"})
 
 
@@ -49,6 +50,7 @@ class Calls:
         iterators: Iterators,
     ) -> None:
         self._decide = core.classifier.decide
+        self._is_marked = core.classifier.is_marked
         self._registry = registry
         self._steps = steps
         self._async = asynchronous
@@ -56,34 +58,36 @@ class Calls:
         self._chance = chance
         self._waits = waits
         self._iterators = iterators
-        self.direct_codes: set[types.CodeType] = set()
-        self.direct_things: set[Any] = set()
+        self._codes: dict[int, types.CodeType] = {}
+        self._things: dict[Any, Any] = {}
         self.call = self._fast()
 
     def forget(self) -> None:
         """Decide upon everything anew."""
-        self.direct_codes.clear()
-        self.direct_things.clear()
+        self._codes.clear()
+        self._things.clear()
 
     def _fast(self) -> Call:
-        codes, things, slow = self.direct_codes, self.direct_things, self._slow
-        methods = {(cls, name) for cls in _PLAIN_OWNERS for name in dir(cls) if name not in _GIVEN}
+        # The id of a code object, which `_codes` keeps alive: its hash goes over all that it consists of.
+        codes, things, slow = self._codes, self._things, self._slow
 
         def call(fn: Any) -> Any:
             """Return what to call instead of `fn`: mostly `fn`."""
             cls = type(fn)
             if cls is _Function:
-                if fn.__code__ in codes and not fn.__dict__:
+                if id(fn.__code__) in codes:
                     return fn
             elif cls is _Builtin:
-                if (type(fn.__self__), fn.__name__) in methods or fn in things:
+                if type(fn.__self__) in _PLAIN_OWNERS and fn.__name__ not in _GIVEN:
                     return fn
+                if fn in things:
+                    return things[fn]
             elif cls is _Bound:
                 inner = fn.__func__
-                if type(inner) is _Function and inner.__code__ in codes and not inner.__dict__:
+                if type(inner) is _Function and id(inner.__code__) in codes:
                     return fn
             elif cls is type and fn in things:
-                return fn
+                return things[fn]
             return slow(fn)
 
         return call
@@ -108,12 +112,17 @@ class Calls:
         if verdict.is_inhibited:
             return functools.partial(self.inhibited, fn)
         if cls is _Function:
-            self.direct_codes.add(fn.__code__)
+            self._remember_code(fn)
         elif cls is _Bound and type(fn.__func__) is _Function and _is_own_receiver(fn, self._decide):
-            self.direct_codes.add(fn.__func__.__code__)
-        elif (cls is _Builtin and type(fn.__self__) is types.ModuleType) or cls is type:
-            self.direct_things.add(fn)
+            self._remember_code(fn.__func__)
+        elif _is_lasting(fn):
+            self._things[fn] = fn
         return fn
+
+    def _remember_code(self, fn: types.FunctionType) -> None:
+        """Call a function directly from now on, and its like: they share its code, and carry no marks."""
+        if not fn.__dict__ and not self._is_marked(fn.__code__):
+            self._codes[id(fn.__code__)] = fn.__code__
 
     def _instead(self, fn: Any, verdict: Verdict, scope: Scope) -> Any:
         kind, name = verdict.kind, verdict.name
@@ -130,10 +139,18 @@ class Calls:
             return self._waits.sleep
         if kind is Kind.ASYNC_SLEEP:
             return self._waits.sleep_async
-        return functools.partial(self._given, fn, verdict)
+        instead = functools.partial(self._given, fn, verdict)
+        if _is_lasting(fn):
+            self._things[fn] = instead
+        return instead
 
     def _given(self, fn: Any, verdict: Verdict, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function that computes on what it is given, or runs it."""
+        if not self._registry and len(args) == 1 and type(args[0]) in _PLAIN_ARGUMENTS and not kwargs:
+            return fn(*args)
+        scope = current.get()
+        if scope is None or not scope.records:
+            return fn(*args, **kwargs)
         if verdict.kind is Kind.INSPECT and self._needs_the_world(fn, args):
             return self._steps.make(fn, verdict.name, PLAIN, *args, **kwargs)
         args = tuple(self.call(value) if _is_function(value) else value for value in args)
@@ -156,6 +173,11 @@ class Calls:
             return fn(*args, **kwargs)
         finally:
             current.reset(token)
+
+
+def _is_lasting(fn: Any) -> bool:
+    """Tell whether a callable is a class, or a function of a module: one that can be remembered."""
+    return type(fn) is type or (type(fn) is _Builtin and type(fn.__self__) is types.ModuleType)
 
 
 def _is_function(value: Any) -> bool:

@@ -23,7 +23,7 @@ Content = list[tuple[int, Any]]
 
 
 class Tracked:
-    """The containers that a call's arguments reach, as they were before it.
+    """The containers that a call's arguments reach.
 
     Attributes:
         containers: All that are reached, in the order of a walk; the numbers in a record are places here.
@@ -41,7 +41,11 @@ class Tracked:
             begin = len(self.containers)
             _walk(root, self.containers, seen, has_fields)
             self._reach.append(range(begin, len(self.containers)))
-        self._before = [self._digest(root) for root in roots]
+        self._before: list[bytes | None] = []
+
+    def look(self) -> None:
+        """Remember how the arguments look, before a call that may change them."""
+        self._before = [self._digest(root) for root in self._roots]
 
     def _digest(self, root: Any) -> bytes | None:
         try:
@@ -50,7 +54,7 @@ class Tracked:
             return None
 
     def changed(self) -> Content:
-        """Return the contents of the arguments that have changed."""
+        """Return the contents of the arguments that have changed since `look`."""
         found: Content = []
         for root, before, reach in zip(self._roots, self._before, self._reach, strict=True):
             if before is not None and self._digest(root) != before:

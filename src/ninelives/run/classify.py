@@ -58,6 +58,9 @@ class Classifier:
         self._root = self.build_dir + "/"
         self._listed: set[Any] = set()
         self._verdicts: dict[Any, Verdict] = {}
+        self._marked: set[int] = set()
+        #: What ids among the keys belong to; alive, so that no other thing gets them.
+        self._kept: list[Any] = []
 
     # --- what is the user's -------------------------------------------------------------------------------
 
@@ -85,7 +88,24 @@ class Classifier:
             verdict = self._decide(fn)
             if key is not None:
                 self._verdicts[key] = verdict
+                self._keep(fn)
         return verdict
+
+    def _keep(self, fn: Any) -> None:
+        inner = fn.__func__ if isinstance(fn, types.MethodType) else fn
+        if isinstance(inner, types.FunctionType):
+            self._kept.append(inner.__code__)
+
+    def is_marked(self, code: types.CodeType) -> bool:
+        """Tell whether some function with this code is marked in the AutoKitteh way."""
+        return id(code) in self._marked
+
+    def mark(self, fn: Any) -> None:
+        """Note that a function is marked in the AutoKitteh way; others with its code may not be."""
+        code = getattr(fn, "__code__", None)
+        if code is not None:
+            self._marked.add(id(code))
+            self._kept.append(code)
 
     def _decide(self, fn: Any) -> Verdict:
         if isinstance(fn, functools.partial):
@@ -165,12 +185,12 @@ def _key(fn: Any) -> Any:
     """Return under what a verdict is remembered, or `None`."""
     cls = type(fn)
     if cls is types.FunctionType:
-        return None if fn.__dict__ else fn.__code__
+        return None if fn.__dict__ else id(fn.__code__)
     if cls is types.MethodType:
         inner = fn.__func__
         if type(inner) is not types.FunctionType or inner.__dict__:
             return None
-        return inner.__code__, _class_of(fn.__self__)
+        return id(inner.__code__), _class_of(fn.__self__)
     if cls is _BUILTIN:
         receiver = fn.__self__
         if receiver is None or type(receiver) is types.ModuleType:

@@ -128,12 +128,13 @@ class _Writer:
 
     def text(self, value: str) -> None:
         data = self._mask(value).encode("utf-8", "surrogatepass")
-        self._spend(len(data))
-        self.out.append(b"s%d:" % len(data))
-        self.out.append(data)
+        if self._left is not None:
+            self._spend(len(data))
+        self.out.append(b"s%d:" % len(data) + data)
 
     def data(self, tag: bytes, data: bytes) -> None:
-        self._spend(len(data))
+        if self._left is not None:
+            self._spend(len(data))
         self.out.append(b"%s%d:" % (tag, len(data)))
         self.out.append(data)
 
@@ -143,10 +144,10 @@ class _Writer:
         self.text(text)
 
     def _spend(self, size: int) -> None:
-        if self._left is not None:
-            self._left -= size + 8
-            if self._left < 0:
-                raise TooLarge
+        assert self._left is not None
+        self._left -= size + 8
+        if self._left < 0:
+            raise TooLarge
 
     def enter(self, value: object) -> bool:
         """Begin a container; one inside itself is written as the number of levels up."""
@@ -154,7 +155,8 @@ class _Writer:
         if key in self._open:
             self.out.append(b"^%d;" % (len(self._open) - self._open.index(key)))
             return False
-        self._spend(0)
+        if self._left is not None:
+            self._spend(0)
         self._open.append(key)
         return True
 
@@ -310,7 +312,7 @@ def _partial(writer: _Writer, value: functools.partial[Any]) -> None:
 
 
 _WRITERS: dict[type, Callable[[_Writer, Any], None]] = {
-    str: lambda writer, value: writer.text(value),
+    str: _Writer.text,
     int: _int,
     bool: _bool,
     type(None): _none,

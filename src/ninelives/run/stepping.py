@@ -104,6 +104,8 @@ class Stepping:
         step.tracked = changes.track(args, step.kwargs, core.digests, core.classifier.is_user_class)
         if step.record is not None:
             core.compare(step.record, strand, step.n, "step", step.name, step.digest)
+        if step.tracked is not None and (step.record is None or step.record.status == STARTED):
+            step.tracked.look()
         step.began = _wall()
         return step
 

@@ -50,6 +50,8 @@ VALUE_LIMIT = 32 * 1024 * 1024
 FRAME_LIMIT = VALUE_LIMIT + 4 * 1024 * 1024
 
 _HEAD = struct.Struct(">II")
+# Made once: `json.dumps` with options makes an encoder for each call, and this is on the path of each step.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 class Frame(NamedTuple):
@@ -75,7 +77,7 @@ class BrokenFrame(ValueError):
 
 def encode(head: Mapping[str, Any], body: bytes = b"") -> bytes:
     """Return the bytes of a frame."""
-    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    text = _ENCODER.encode(head).encode()
     return _HEAD.pack(4 + len(text) + len(body), len(text)) + text + body
 
 

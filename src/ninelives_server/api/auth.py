@@ -49,8 +49,8 @@ async def actor_of(request: Request) -> Actor:
 def _is_own_page(request: Request, services: Services) -> bool:
     """Say whether a page of ours asks.
 
-    Browsers say so in `Sec-Fetch-Site`, though only to https and localhost; to other addresses in `Origin`, with
-    everything that may change something (Fetch, section 3.2).
+    Browsers say so in `Sec-Fetch-Site`, though only to https and localhost; to other addresses in `Origin`,
+    with everything that may change something (Fetch, section 3.2).
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:

@@ -50,6 +50,6 @@ async def show_metrics(services: TheServices, actor: TheActor) -> Response:
     _ = actor
     for state, count in (await services.sessions.counts()).items():
         metrics.SESSIONS.labels(state=str(state)).set(count)
-    for state, count in (await services.connections.counts()).items():
-        metrics.CONNECTIONS.labels(state=str(state)).set(count)
+    for connection_state, count in (await services.connections.counts()).items():
+        metrics.CONNECTIONS.labels(state=str(connection_state)).set(count)
     return Response(generate_latest(metrics.METRICS), media_type=CONTENT_TYPE_LATEST)

@@ -21,6 +21,10 @@ from ninelives_server.settings import Settings
 logger = log.get(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HOOK = re.compile(r"^/webhooks/.*", re.DOTALL)
+#: Below these other people's code and senders decide what is answered, refusals included: on our origin it must
+#: be nothing that a browser runs.
+_FOREIGN = ("/webhooks/", "/store/")
+_SANDBOX = [(b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff")]
 _LOOKING = {"GET", "HEAD", "OPTIONS"}
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
@@ -107,6 +111,10 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.has_begun = True
             message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
+            if self._scope["path"].startswith(_FOREIGN):
+                message["headers"] += [
+                    header for header in _SANDBOX if header[0] not in dict(message["headers"])
+                ]
             method, status = self._scope["method"], str(message["status"])
             metrics.REQUESTS.labels(method=method, status=status).inc()
             metrics.DURATION.labels(method=method).observe(time.monotonic() - self._began)
@@ -115,13 +123,13 @@ class _Answer:
             self._log(method, message["status"])
         await self._send(message)
 
-
     def _log(self, method: str, status: int) -> None:
         """Write down what people may look for tomorrow: requests that may change something.
 
         Only the path, never the query, which may hold a ticket or a login link's secret.
         """
-        write = logger.debug if method in _LOOKING or self._scope["path"].startswith("/webhooks/") else logger.info
+        is_quiet = method in _LOOKING or self._scope["path"].startswith("/webhooks/")
+        write = logger.debug if is_quiet else logger.info
         elapsed_ms = round((time.monotonic() - self._began) * 1000, 1)
         write(
             "request.answered", method=method, path=_told(self._scope["path"]), status=status, ms=elapsed_ms

@@ -17,9 +17,9 @@ BODY_LIMIT = 512 * 1024
 @router.api_route("/webhooks/{slug}", methods=_METHODS, include_in_schema=False)
 @router.api_route("/webhooks/{slug}/{suffix:path}", methods=_METHODS, include_in_schema=False)
 async def receive(request: Request, slug: str, services: TheServices, suffix: str = "") -> Response:
-    """Store the request as an event and answer 202 once it is committed."""
+    """Store the request as an event; answer 202 once it is committed, or with what its session says."""
     body = await bodies.limited(request, BODY_LIMIT, "a webhook's body")
-    event_id = await services.webhooks.receive(
+    receipt = await services.webhooks.accept(
         WebhookRequest(
             slug=slug,
             path_suffix=suffix,
@@ -33,9 +33,16 @@ async def receive(request: Request, slug: str, services: TheServices, suffix: st
         )
     )
     headers = {
-        "Ninelives-Event-ID": event_id,
-        "AutoKitteh-Event-ID": event_id,
+        "Ninelives-Event-ID": receipt.event_id,
+        "AutoKitteh-Event-ID": receipt.event_id,
         "Content-Security-Policy": "sandbox",
         "X-Content-Type-Options": "nosniff",
     }
-    return JSONResponse({"event_id": event_id}, status_code=202, headers=headers)
+    if not receipt.is_sync:
+        return JSONResponse({"event_id": receipt.event_id}, status_code=202, headers=headers)
+    reply = await services.replies.wait(receipt.event_id)
+    return Response(
+        reply.body,
+        status_code=reply.status,
+        headers={"Cache-Control": "no-cache", **reply.headers, **headers},
+    )

@@ -6,7 +6,7 @@ import webbrowser
 import click
 
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import connect
+from ninelives_server.cli.client import connect, segment
 
 
 @click.command()
@@ -58,4 +58,4 @@ def list_tokens(output: str) -> None:
 @click.argument("token_id")
 def revoke_token(token_id: str) -> None:
     """Make a token useless at once."""
-    connect().call("DELETE", f"/tokens/{token_id}")
+    connect().call("DELETE", f"/tokens/{segment(token_id)}")

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
+from urllib.parse import quote
 
 import click
 import httpx2
@@ -37,6 +38,13 @@ class Stop(click.ClickException):
 def fail(message: str, exit_code: int = FAILED) -> NoReturn:
     """End the command."""
     raise Stop(message, exit_code)
+
+
+def segment(name: str) -> str:
+    """Return a name as one segment of a path: whatever somebody types is looked up and leads nowhere else."""
+    if not name.strip("."):
+        fail(f"{name!r} is no name of anything", NO_SUCH_THING)
+    return quote(name, safe="")
 
 
 class Client:
@@ -118,11 +126,11 @@ class Client:
 
     def _id_of(self, ref: str, prefix: str, path: str | None, params: Any) -> str:
         if ref.startswith(prefix) and "/" not in ref:
-            return ref
+            return segment(ref)
         project, slash, name = ref.partition("/")
         if not slash or not name:
             fail(f"{ref!r} is neither an id ({prefix}…) nor PROJECT/NAME", USAGE)
-        found = self.pages(path or f"/projects/{project}/triggers", params(project))
+        found = self.pages(path or f"/projects/{segment(project)}/triggers", params(project))
         for thing in found:
             if thing["name"] == name:
                 return str(thing["id"])

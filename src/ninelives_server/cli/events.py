@@ -1,11 +1,12 @@
 """`event`: what happened, what became of it, and again."""
 
 import json
+from typing import Any
 
 import click
 
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import connect, fail
+from ninelives_server.cli.client import USAGE, connect, fail, segment
 
 
 @click.group()
@@ -30,7 +31,7 @@ def list_events(project: str, limit: int, output: str) -> None:
 @out.option
 def show_event(event_id: str, output: str) -> None:
     """Show an event with its data."""
-    out.document(output, connect().call("GET", f"/events/{event_id}"), out.fields)
+    out.document(output, connect().call("GET", f"/events/{segment(event_id)}"), out.fields)
 
 
 @event.command("redispatch")
@@ -39,8 +40,20 @@ def show_event(event_id: str, output: str) -> None:
 @out.option
 def redispatch(event_id: str, deployment: str | None, output: str) -> None:
     """Dispatch a copy of a stored event again."""
-    again = connect().call("POST", f"/events/{event_id}/redispatch", body={"deployment_id": deployment})
+    again = connect().call(
+        "POST", f"/events/{segment(event_id)}/redispatch", body={"deployment_id": deployment}
+    )
     out.document(output, again, out.fields)
+
+
+def _object(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        fail(f"--data is not JSON ({error}): {text[:100]!r}", USAGE)
+    if not isinstance(value, dict):
+        fail(f"--data must be a JSON object, as event.data is; {text[:100]!r} is none", USAGE)
+    return value
 
 
 @event.command("verify-filter")
@@ -52,7 +65,7 @@ def verify_filter(expression: str, data: str | None, event_type: str, output: st
     """Check a CEL filter over `data` and `event_type`; exit 1 where it is not valid."""
     question = {
         "filter": expression,
-        "data": json.loads(data) if data else None,
+        "data": _object(data) if data else None,
         "event_type": event_type,
     }
     answer = connect().call("POST", "/events/verify-filter", body=question)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import USAGE, connect, fail
+from ninelives_server.cli.client import USAGE, connect, fail, segment
 from ninelives_server.cli.values import value_of
 
 _SKIPPED = {"__pycache__", "node_modules"}
@@ -71,7 +71,7 @@ def list_projects(output: str) -> None:
 @out.option
 def show_project(name: str, output: str) -> None:
     """Show a project."""
-    out.document(output, connect().call("GET", f"/projects/{name}"), out.fields)
+    out.document(output, connect().call("GET", f"/projects/{segment(name)}"), out.fields)
 
 
 @project.command("create")
@@ -91,7 +91,7 @@ def delete_project(name: str, yes: bool) -> None:
         if not sys.stdin.isatty():
             fail("say --yes to delete a project without being asked", USAGE)
         click.confirm(f"delete project {name!r} and everything in it?", abort=True, err=True)
-    connect().call("DELETE", f"/projects/{name}")
+    connect().call("DELETE", f"/projects/{segment(name)}")
 
 
 @project.command("retention")
@@ -103,7 +103,7 @@ def delete_project(name: str, yes: bool) -> None:
 def retention(name: str, sessions: int | None, events: int | None, logs: int | None, output: str) -> None:
     """Say for how many days finished sessions, events and logs are kept."""
     body = {"sessions": sessions, "events": events, "logs": logs}
-    out.document(output, connect().call("PUT", f"/projects/{name}/retention", body=body), out.fields)
+    out.document(output, connect().call("PUT", f"/projects/{segment(name)}/retention", body=body), out.fields)
 
 
 @click.group()
@@ -116,7 +116,7 @@ def build() -> None:
 @out.option
 def list_builds(project: str, output: str) -> None:
     """List a project's builds."""
-    page = connect().call("GET", f"/projects/{project}/builds")
+    page = connect().call("GET", f"/projects/{segment(project)}/builds")
     out.document(output, page, out.table(("id", "sha256", "size_bytes", "created_at"), "no builds yet"))
 
 
@@ -125,7 +125,7 @@ def list_builds(project: str, output: str) -> None:
 @out.option
 def show_build(build_id: str, output: str) -> None:
     """Show a build: entry points and resolved requirements."""
-    out.document(output, connect().call("GET", f"/builds/{build_id}"), out.fields)
+    out.document(output, connect().call("GET", f"/builds/{segment(build_id)}"), out.fields)
 
 
 @click.group()
@@ -138,7 +138,7 @@ def deployment() -> None:
 @out.option
 def list_deployments(project: str, output: str) -> None:
     """List a project's deployments."""
-    page = connect().call("GET", f"/projects/{project}/deployments")
+    page = connect().call("GET", f"/projects/{segment(project)}/deployments")
     columns = ("id", "state", "build_id", "state_since")
     out.document(output, page, out.table(columns, "no deployments yet; make one with `ninelives deploy`"))
 
@@ -148,7 +148,9 @@ def _deployment_action(name: str, help_text: str) -> None:
     @click.argument("deployment_id")
     @out.option
     def command(deployment_id: str, output: str) -> None:
-        out.document(output, connect().call("POST", f"/deployments/{deployment_id}/{name}"), out.fields)
+        out.document(
+            output, connect().call("POST", f"/deployments/{segment(deployment_id)}/{name}"), out.fields
+        )
 
 
 _deployment_action("activate", "Give new sessions to this deployment; the one before drains.")
@@ -159,7 +161,7 @@ _deployment_action("deactivate", "Give no new sessions to this deployment.")
 @click.argument("deployment_id")
 def delete_deployment(deployment_id: str) -> None:
     """Delete a deployment that is inactive."""
-    connect().call("DELETE", f"/deployments/{deployment_id}")
+    connect().call("DELETE", f"/deployments/{segment(deployment_id)}")
 
 
 @click.group()
@@ -172,7 +174,7 @@ def trigger() -> None:
 @out.option
 def list_triggers(project: str, output: str) -> None:
     """List a project's triggers."""
-    page = connect().call("GET", f"/projects/{project}/triggers")
+    page = connect().call("GET", f"/projects/{segment(project)}/triggers")
     columns = ("name", "type", "event_type", "call", "webhook_url", "last_error")
     out.document(output, page, out.table(columns, "no triggers; add them to ninelives.yaml and deploy"))
 
@@ -204,7 +206,7 @@ def set_variable(project: str, name: str, value: str, secret: bool, description:
         "is_secret": secret,
         "description": description,
     }
-    connect().call("PUT", f"/projects/{project}/variables/{name}", body=body)
+    connect().call("PUT", f"/projects/{segment(project)}/variables/{segment(name)}", body=body)
 
 
 @var.command("list")
@@ -212,9 +214,14 @@ def set_variable(project: str, name: str, value: str, secret: bool, description:
 @out.option
 def list_variables(project: str, output: str) -> None:
     """List a project's variables; secrets are not shown."""
-    page = connect().call("GET", f"/projects/{project}/variables")
+    page = connect().call("GET", f"/projects/{segment(project)}/variables")
     out.document(
-        output, page, out.table(("name", "value", "is_secret", "is_set", "description"), "no variables")
+        output,
+        page,
+        out.table(
+            ("name", "value", "is_secret", "is_set", "description"),
+            "no variables yet; see `ninelives var set`",
+        ),
     )
 
 
@@ -223,4 +230,4 @@ def list_variables(project: str, output: str) -> None:
 @click.argument("name")
 def delete_variable(project: str, name: str) -> None:
     """Delete a variable."""
-    connect().call("DELETE", f"/projects/{project}/variables/{name}")
+    connect().call("DELETE", f"/projects/{segment(project)}/variables/{segment(name)}")

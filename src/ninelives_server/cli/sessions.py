@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import FAILED, USAGE, Client, connect, fail
+from ninelives_server.cli.client import FAILED, USAGE, Client, connect, fail, segment
 
 _TERMINAL = {"completed", "error", "stopped"}
 
@@ -45,7 +45,7 @@ def start(
     client = connect()
     document = client.call(
         "POST",
-        f"/projects/{project}/sessions",
+        f"/projects/{segment(project)}/sessions",
         body={"entrypoint": entrypoint, "inputs": _inputs(pairs), "is_durable": durable},
     )
     if wait:
@@ -58,11 +58,11 @@ def start(
 
 def _wait(client: Client, session_id: str) -> Any:
     """Follow the stream until the end; it may break when the server restarts."""
-    document = client.call("GET", f"/sessions/{session_id}")
+    document = client.call("GET", f"/sessions/{segment(session_id)}")
     while document["state"] not in _TERMINAL:
-        for document in client.stream(f"/sessions/{session_id}/watch"):  # noqa: B007
+        for document in client.stream(f"/sessions/{segment(session_id)}/watch"):  # noqa: B007
             pass
-        document = client.call("GET", f"/sessions/{session_id}")
+        document = client.call("GET", f"/sessions/{segment(session_id)}")
     return document
 
 
@@ -94,7 +94,7 @@ def list_sessions(
 @out.option
 def show(session_id: str, output: str) -> None:
     """Show a session with its result or error."""
-    out.document(output, connect().call("GET", f"/sessions/{session_id}"), out.fields)
+    out.document(output, connect().call("GET", f"/sessions/{segment(session_id)}"), out.fields)
 
 
 @session.command("logs")
@@ -102,7 +102,7 @@ def show(session_id: str, output: str) -> None:
 @out.option
 def logs(session_id: str, output: str) -> None:
     """Print exactly what user code printed."""
-    items = connect().pages(f"/sessions/{session_id}/logs", by="after")
+    items = connect().pages(f"/sessions/{segment(session_id)}/logs", by="after")
     if output == "json":
         click.echo(json.dumps({"items": items, "next_cursor": None}, ensure_ascii=False))
         return
@@ -115,7 +115,7 @@ def logs(session_id: str, output: str) -> None:
 @out.option
 def steps(session_id: str, output: str) -> None:
     """Print the journal: steps, waits and values in the order of their commits."""
-    items = connect().pages(f"/sessions/{session_id}/steps", by="after")
+    items = connect().pages(f"/sessions/{segment(session_id)}/steps", by="after")
     columns = ("seq", "strand", "kind", "name", "status", "attempt", "started_at", "ended_at", "preview")
     page = {"items": items, "next_cursor": None}
     out.document(output, page, out.table(columns, "no steps yet"))
@@ -130,7 +130,9 @@ def steps(session_id: str, output: str) -> None:
 def stop(session_id: str, reason: str, grace: float, kill: bool, output: str) -> None:
     """Ask a session to stop; kill it when the grace is over."""
     body = {"reason": reason, "grace": grace, "kill": kill}
-    out.document(output, connect().call("POST", f"/sessions/{session_id}/stop", body=body), out.fields)
+    out.document(
+        output, connect().call("POST", f"/sessions/{segment(session_id)}/stop", body=body), out.fields
+    )
 
 
 @session.command("watch")
@@ -138,7 +140,7 @@ def stop(session_id: str, reason: str, grace: float, kill: bool, output: str) ->
 @out.option
 def watch(session_id: str, output: str) -> None:
     """Print the session at each change until it has ended (with -o json: a document a line)."""
-    for document in connect().stream(f"/sessions/{session_id}/watch"):
+    for document in connect().stream(f"/sessions/{segment(session_id)}/watch"):
         if output == "json":
             click.echo(json.dumps(document, ensure_ascii=False))
         else:

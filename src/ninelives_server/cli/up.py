@@ -107,7 +107,7 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
 
 def _say(settings: Settings, state: str) -> None:
     if settings.log_format == "json":
-        logger.info(f"server.{state}")
+        logger.info("server.state_changed", state=state)
     else:
         click.echo("stopping …" if state == "stopping" else state, err=True)
 

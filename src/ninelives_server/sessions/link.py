@@ -38,6 +38,8 @@ class Scheduler(Protocol):
 
 #: Answers `token`: takes session id and arguments, returns value and error.
 Tokens = Callable[[str, Mapping[str, Any]], Awaitable[tuple[Any, Mapping[str, str] | None]]]
+#: Refreshes the access tokens that a session's process will find in its environment; takes the session id.
+Prepare = Callable[[str], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -61,6 +63,7 @@ class Parts(NamedTuple):
     tokens: Tokens
     scheduler: Scheduler
     clock: Clock
+    prepare: Prepare
 
 
 class Hello(NamedTuple):
@@ -162,6 +165,7 @@ class Link:
         session_id = str(frame.head["sid"])
         if not self.worker_id:
             raise BrokenFrame("a worker must say hello before it claims a session")
+        await self._parts.prepare(session_id)
         answer = await self._parts.journal.claim(self.worker_id, session_id)
         if not isinstance(answer, Claimed):
             until = None if answer.until is None else answer.until.isoformat()

@@ -26,7 +26,9 @@ logger = log.get(__name__)
 #: How long a worker may be without a link before its sessions are taken from it. seconds
 GRACE = 3.0
 #: A worker of another server, or of this one before a restart, is lost after this silence. seconds
-SILENT = 10.0
+SILENT = 8.0
+#: How long a server that has just begun waits for the workers of its former life. seconds
+RETURN = 4.0
 #: How often links are written down as alive. seconds
 _BEAT = 2.0
 
@@ -58,6 +60,14 @@ class Tokens(Protocol):
         ...
 
 
+class Prepares(Protocol):
+    """Refreshes what is about to run out (`connections.service`)."""
+
+    async def prepare(self, project_id: str) -> None:
+        """Refresh stale access tokens of a project's connections; failures show in their state."""
+        ...
+
+
 class _Lost(NamedTuple):
     """A link that is gone, and the task that takes its worker's sessions unless it comes back."""
 
@@ -75,6 +85,7 @@ class Links:
         journal: Journal,
         tokens: Tokens,
         scheduler: Scheduler,
+        prepares: Prepares | None = None,
         grace: float = GRACE,
         silent: float = SILENT,
     ) -> None:
@@ -82,12 +93,14 @@ class Links:
         self._journal = journal
         self._tokens = tokens
         self._scheduler = scheduler
+        self._prepares = prepares
         self._grace = grace
         self._silent = silent
         self._group = Group(journal)
-        self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock)
+        self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock, self._prepare)
         self._links: dict[str, Link] = {}
         self._lost: dict[str, _Lost] = {}
+        self._is_closing = False
 
     def open(self) -> Link:
         """Begin a conversation with a worker; end it with `lost`."""
@@ -114,6 +127,7 @@ class Links:
 
     def close(self) -> None:
         """Hang up on every worker: this server is stopping, and they try the next one or wait."""
+        self._is_closing = True
         for link in self._links.values():
             link.close()
 
@@ -124,6 +138,8 @@ class Links:
         if not worker_id or self._links.get(worker_id) is not link:
             return
         del self._links[worker_id]
+        if self._is_closing:
+            return  # we left, not the worker: it goes on with its sessions at the next server
         logger.info("worker.link_lost", worker_id=worker_id, sessions=len(link.held))
         self._lost[worker_id] = _Lost(link, asyncio.create_task(self._bury(worker_id, link)))
 
@@ -190,7 +206,7 @@ class Links:
     async def _watch(self) -> None:
         """Write down who is alive, and bury who has been silent; other servers' workers, too."""
         # Workers of this server's previous life get the time to come back.
-        quiet_until = asyncio.get_running_loop().time() + self._silent
+        quiet_until = asyncio.get_running_loop().time() + min(self._silent, RETURN)
         while True:
             await asyncio.sleep(_BEAT)
             try:
@@ -209,6 +225,14 @@ class Links:
                 await self._take_all(worker_id)
 
     # --- tokens -----------------------------------------------------------------------------------
+
+    async def _prepare(self, session_id: str) -> None:
+        """Code that never refreshes by itself must find tokens that still live for a while."""
+        if self._prepares is None:
+            return
+        session = await self._store.read(lambda tx: sessions.by_id(tx, session_id))
+        if session is not None:
+            await self._prepares.prepare(session.project_id)
 
     async def _token(self, session_id: str, args: Mapping[str, Any]) -> tuple[Any, Mapping[str, str] | None]:
         """Answer a session that needs a fresh access token of one of its project's connections."""

@@ -23,7 +23,7 @@ GRACE = 10.0
 #: What a session without a process gets on top, to be started for its stop. seconds
 _TO_START = 15.0
 #: Between two times that a process is asked. seconds
-_AGAIN = 1.0
+_AGAIN = 0.25
 #: Stops that another server took down with it are found this often. seconds
 _SWEEP = 30.0
 

@@ -28,7 +28,7 @@ class Periods(NamedTuple):
 class Deleted(NamedTuple):
     """How many things went, and whether there may be more."""
 
-    count: int
+    rows: int
     more: bool
 
 
@@ -62,7 +62,8 @@ def delete_sessions(tx: Tx, *, kept: Periods, limit: int) -> Deleted:
         .order_by(session.created_at)
         .limit(limit)
     )
-    old, records = [], 0
+    old: list[str] = []
+    records = 0
     for row in tx.connection.execute(query):
         if old and records + row.next_seq > RECORDS:
             break

@@ -1,9 +1,9 @@
 """Pages of sessions: the list with its filters in the address, and one session as it runs."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Query
 from starlette.responses import Response, StreamingResponse
@@ -16,6 +16,7 @@ from ninelives_server.sessions.service import SessionDetail
 from ninelives_server.web import live, timeline
 from ninelives_server.web.guards import Member, PageRoute
 from ninelives_server.web.pages import View
+from ninelives_server.web.tails import CHUNK, Tail
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -23,8 +24,6 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 STEPS = 200
 #: Prints on one page of a log.
 PRINTS = 500
-#: Records read at once.
-CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,35 +148,6 @@ def _live_list(view: View, asked: Asked, cursor: str | None, project: Project | 
     return live.stream(view, [("session", None)], render)
 
 
-Item = TypeVar("Item", Step, Print)
-Fetch = Callable[[int, int], Awaitable[Sequence[Item]]]
-
-
-class Tail(Generic[Item]):
-    """The newest of a list that can only be read forwards; remembers where they begin.
-
-    Attributes:
-        after: `seq` behind which the kept ones begin.
-    """
-
-    def __init__(self, fetch: Fetch[Item], size: int) -> None:
-        self._fetch: Fetch[Item] = fetch
-        self._size = size
-        self.after = 0
-
-    async def read(self) -> list[Item]:
-        """Return the newest ones, at most `size`."""
-        kept: list[Item] = []
-        while True:
-            found = await self._fetch(kept[-1].seq if kept else self.after, CHUNK)
-            kept += found
-            if len(kept) > self._size:
-                self.after = kept[-self._size - 1].seq
-                kept = kept[-self._size :]
-            if len(found) < CHUNK:
-                return kept
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """What a session page shows of a journal: the newest steps and prints, or those behind a place."""
@@ -217,7 +187,7 @@ async def _now_of(view: View, detail: SessionDetail, steps: Sequence[Step], afte
         "session": session,
         "is_over": session.state.is_terminal,
         "axis": axis,
-        "rows": list(timeline.rows(steps, axis)),
+        "rows": list(timeline.rows(steps, axis, epoch_before=None if after else 1)),
         "steps_before": after > 0,
         "failed_seq": (detail.error or {}).get("seq"),
         "now": now,

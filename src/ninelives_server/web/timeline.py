@@ -13,6 +13,9 @@ WIDTH = 1000
 #: A bar is at least this wide, so that the shortest step can be seen.
 _NARROWEST = 4.0
 
+#: The shortest wait for which a session's process is put away.
+_PARKS = timedelta(seconds=5)
+
 _KINDS = {"step": "step", "wait": "wait", "value": "value"}
 _FAILED = {"error"}
 _OPEN = {"started"}
@@ -34,6 +37,7 @@ class Row:
         look: Class that says how to draw it: kind and outcome.
         word: The outcome in words.
         resumed: Number of the process that went on here after the one before had ended; 0 where none did.
+        was_parked: It had ended because the session waited, not by accident.
         inputs: Arguments as previewed; `None` where there are none.
         result: What came back, or the error.
     """
@@ -44,6 +48,7 @@ class Row:
     bar: Bar
     took: str
     resumed: int
+    was_parked: bool
     inputs: Any
     result: Any
     error: Any
@@ -105,15 +110,22 @@ def _parts(preview: object) -> tuple[Any, Any, Any]:
     return inputs, preview.get("result"), preview.get("error")
 
 
+def _is_long_wait(step: Step) -> bool:
+    """Say whether a session's process may have been put away for this; shorter waits never park."""
+    ended = step.ended_at or step.started_at
+    return step.kind == "wait" and ended - step.started_at >= _PARKS
+
+
 def rows(steps: Sequence[Step], on: Axis, *, epoch_before: int | None = None) -> Iterator[Row]:
     """Yield the rows of steps in the order of their commits.
 
     Args:
         steps: As `sessions.service` lists them.
         on: The axis of the whole session.
-        epoch_before: Epoch of the step ahead of the first one; `None` at the beginning.
+        epoch_before: Epoch of the step ahead of the first one; `None` where it is not known. At the
+            beginning of a session it is 1: a first row of a later one means that a process came to nothing.
     """
-    before = epoch_before
+    before, last = epoch_before, None
     for step in steps:
         inputs, result, error = _parts(step.preview)
         yield Row(
@@ -123,8 +135,9 @@ def rows(steps: Sequence[Step], on: Axis, *, epoch_before: int | None = None) ->
             bar=on.bar(step.started_at, step.ended_at),
             took=formats.between(step.started_at, step.ended_at),
             resumed=step.epoch if before is not None and step.epoch != before else 0,
+            was_parked=_is_long_wait(step) or (last is not None and _is_long_wait(last)),
             inputs=inputs,
             result=result,
             error=error,
         )
-        before = step.epoch
+        before, last = step.epoch, step

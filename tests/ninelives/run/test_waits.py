@@ -115,7 +115,7 @@ def test_a_session_whose_tasks_all_wait_long_is_parked_until_the_first(harness, 
 
 
 def test_a_timeout_fires_at_the_same_place_again(harness, program):
-    """asyncio's timers are waits with a record; a step that was cut off is recorded as abandoned."""
+    """Asyncio's timers are waits with a record; a step that was cut off is recorded as abandoned."""
     made = program(
         """
         import asyncio

@@ -1,0 +1,163 @@
+"""Exit codes and messages: 0 done, 1 it failed, 2 usage, 3 no such thing, 4 no server or not allowed."""
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+from api_site import Site, Things, a_name
+from terminal import Terminal
+
+from ninelives_server.testing.running import environment
+
+pytestmark = [pytest.mark.system]
+
+
+def test_done_is_0(ninelives: Terminal):
+    """
+    And the document is on stdout.
+    """
+    assert ninelives("project", "create", a_name(), "-o", "json").document["id"].startswith("prj_")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("event", "verify-filter", "data.x =="),
+        ("connection", "test", "{connection}"),
+        ("connection", "refresh", "{connection}"),
+        ("project", "create", "{project}"),
+        ("deployment", "delete", "{deployment}"),
+    ],
+    ids=" ".join,
+)
+def test_a_thing_that_failed_is_1(ninelives: Terminal, things: Things, command):
+    """
+    The request was understood and the answer is no; the reason is on stderr or is the document.
+    """
+    names = {
+        "connection": things.connection_id,
+        "project": things.project_name,
+        "deployment": things.deployment_id,
+    }
+
+    done = ninelives(*(word.format(**names) for word in command), code=1)
+
+    assert done.err or done.out
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("dance",), "dance"),
+        (("project", "show"), "NAME"),
+        (("project", "list", "-o", "xml"), "xml"),
+        (("project", "create", "not a name"), "not a name"),
+        (("session", "start", "p", "main.py:f", "-i", "x"), "KEY=JSON"),
+        (("session", "start", "p", "main.py:f", "-i", "x=Ada"), "x='\"Ada\"'"),
+        (("connection", "show", "crm"), "PROJECT/NAME"),
+        (("connection", "create", "p", "c", "salesforze"), "salesforce"),
+        (("connection", "create", "p", "c", "salesforce", "--set", "colour=red"), "client_id"),
+        (("connection", "create", "p", "c", "salesforce", "--set", "client_id"), "FIELD=VALUE"),
+        (("connection", "create", "p", "c", "salesforce", "--auth-mode", "magic"), "oauth_private"),
+        (("connection", "create", "p", "c", "salesforce", "--set", "client_id=env:NO_SUCH"), "NO_SUCH"),
+        (("connection", "create", "p", "c", "salesforce", "--set", "client_id=@/no/file"), "/no/file"),
+        (("project", "delete", "p"), "--yes"),
+        (("event", "verify-filter", "true", "--data", "{nonsense"), "JSON"),
+        (("event", "verify-filter", "true", "--data", "[1]"), "data"),
+        (("deploy", "/no/such/directory"), "/no/such/directory"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_a_mistake_in_the_command_is_2(ninelives: Terminal, command, said):
+    """
+    The message names what was typed or what could be typed instead.
+    """
+    assert said in ninelives(*command, code=2).err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("project", "show", "nothing"), "nothing"),
+        (("session", "show", "ses_01jd8x0000000000000000000"), "ninelives session list"),
+        (("session", "list", "nothing"), "nothing"),
+        (("session", "start", "nothing", "main.py:f"), "nothing"),
+        (("event", "show", "evt_x"), "evt_x"),
+        (("build", "show", "bld_x"), "bld_x"),
+        (("deployment", "activate", "dep_x"), "dep_x"),
+        (("connection", "show", "con_x"), "con_x"),
+        (("connection", "show", "nothing/crm"), "nothing"),
+        (("connection", "show", "{project}/crn"), "it has: crm"),
+        (("trigger", "show", "{project}/hok"), "it has: hook, nightly"),
+        (("trigger", "show", "trg_x"), "trg_x"),
+        (("var", "delete", "{project}", "NOTHING"), "NOTHING"),
+        (("token", "revoke", "tok_x"), "tok_x"),
+        (("login", "--web", "nobody"), "nobody"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_what_is_not_there_is_3(ninelives: Terminal, things: Things, command, said):
+    """
+    The message names it, and what there is instead where that is known.
+    """
+    done = ninelives(*(word.format(project=things.project_name) for word in command), code=3)
+
+    assert said in done.err
+    assert done.out == ""
+
+
+def test_no_server_is_4_and_says_how_to_start_one(ninelives: Terminal, tmp_path):
+    """
+    Both where an address is set that nobody answers at, and where none is known.
+    """
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        nobody = f"http://localhost:{sock.getsockname()[1]}"
+    silent = ninelives.set(NINELIVES_SERVER_URL=nobody)("project", "list", code=4)
+    unknown = ninelives.set(NINELIVES_SERVER_URL="", NINELIVES_DATA_DIR=str(tmp_path))(
+        "project", "list", code=4
+    )
+
+    assert nobody in silent.err
+    assert "ninelives up" in silent.err
+    assert "ninelives up" in unknown.err
+
+
+def test_not_allowed_is_4(site: Site, ninelives: Terminal):
+    """
+    A token that is not valid, and a role that is too small.
+    """
+    wrong = ninelives.set(NINELIVES_TOKEN="nl_wrong")("project", "list", code=4)
+    small = ninelives.at(site, "viewer")("project", "create", a_name(), code=4)
+
+    assert "token" in wrong.err
+    assert "member" in small.err
+
+
+def test_a_setting_that_is_wrong_is_2(ninelives: Terminal):
+    """
+    It names the variable.
+    """
+    done = ninelives.set(NINELIVES_SERVER_URL="ftp://x")("project", "list", code=2)
+
+    assert "NINELIVES_SERVER_URL" in done.err
+
+
+def test_the_program_itself_ends_with_the_code(site: Site, things: Things, tmp_path):
+    """
+    As a process: codes, one document on stdout, and a traceback for nobody.
+    """
+    env = environment({"NINELIVES_SERVER_URL": site.up.url, "NINELIVES_TOKEN": site.tokens["admin"]})
+
+    def run(*arguments):
+        program = [sys.executable, "-m", "ninelives_server", *arguments]
+        return subprocess.run(program, env=env, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    shown = run("project", "show", things.project_name, "-o", "json")
+    missing = run("project", "show", "nothing")
+
+    assert (shown.returncode, json.loads(shown.stdout)["id"]) == (0, things.project)
+    assert (missing.returncode, missing.stdout) == (3, "")
+    assert "Traceback" not in missing.stderr
