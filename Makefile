@@ -59,7 +59,7 @@ types:
 	$(BIN)/mypy
 
 docs: setup-dev ## Build the documentation; a broken link is an error
-	$(BIN)/mkdocs build --strict -q -d $(VENV)/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -d $(VENV)/site
 
 reference: setup-dev ## Write the reference pages that are made from the code
 	$(BIN)/python tools/reference.py

@@ -16,14 +16,17 @@ from ninelives_server.cli.app import cli
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ("ninelives",)) -> Iterator[tuple[str, str]]:
+def commands(
+    command: click.Command, name: str = "ninelives", parent: click.Context | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield the name and the help text of a command and of those below it."""
-    context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+    settings = {"max_content_width": 100, **command.context_settings}
+    context = click.Context(command, info_name=name, parent=parent, terminal_width=100, **settings)
     if not command.hidden:
-        yield " ".join(path), command.get_help(context)
+        yield context.command_path, command.get_help(context)
     if isinstance(command, click.Group):
-        for name in sorted(command.commands):
-            yield from commands(command.commands[name], (*path, name))
+        for inner in sorted(command.commands):
+            yield from commands(command.commands[inner], inner, context)
 
 
 def cli_page() -> str:

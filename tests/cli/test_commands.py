@@ -43,7 +43,6 @@ RUNS = {
     ("connection", "revoke"): ("{connection_id}",),
     ("connection", "show"): ("{project_name}/crm",),
     ("connection", "test"): ("{connection_id}",),
-    ("demo",): None,  # runs a server of its own
     ("deploy",): ("{directory}",),
     ("deployment", "activate"): ("{deployment_id}",),
     ("deployment", "deactivate"): ("{fresh_deployment}",),

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from world import CALLBACK, World, a_world
+from connections_world import CALLBACK, World, a_world
 
 from ninelives_server.store.core import Store
 from ninelives_server.testing.fake_salesforce.handle import FakeSalesforce

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import factories
-from world import CALLBACK, World
+from connections_world import CALLBACK, World
 
 from ninelives_server.connections.flows import Outcome, Started
 from ninelives_server.integrations.http import Outbound, tls_context

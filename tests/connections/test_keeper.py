@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from world import World
+from connections_world import World
 
 from ninelives_server import errors
 from ninelives_server.connections.health import Health

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from world import World
+from connections_world import World
 
 from ninelives_server.connections.flows import Started
 from ninelives_server.model.connections import Connection, ConnectionState

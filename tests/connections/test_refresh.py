@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from world import World
+from connections_world import World
 
 from ninelives_server import errors
 from ninelives_server.connections import refresh

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from world import World
+from connections_world import World
 
 from ninelives_server import errors
 from ninelives_server.connections.safe import Safe

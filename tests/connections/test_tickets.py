@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import factories
 import pytest
-from world import CALLBACK, World
+from connections_world import CALLBACK, World
 
 from ninelives_server import errors
 from ninelives_server.connections import tickets

@@ -15,8 +15,14 @@ from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.stops import Stops
 from ninelives_server.store import journal, workers
+from ninelives_server.store.core import Store
+from ninelives_server.vault.vault import Vault
 
-pytestmark = pytest.mark.store
+
+@pytest.fixture
+async def world(sqlite: Store, vault: Vault) -> World:
+    """The dialogue is the same on every database."""
+    return await World.made(sqlite, vault)
 
 
 @pytest.fixture

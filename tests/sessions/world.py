@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from factories import a_build, a_deployment, a_person, a_project
 
 from ninelives_server import ids
-from ninelives_server.model.actors import Actor
+from ninelives_server.model.actors import Actor, ActorKind
 from ninelives_server.model.projects import Build, Deployment, Project
 from ninelives_server.model.sessions import NewSession, Session, SessionState
 from ninelives_server.sessions.calls import Calls
@@ -40,7 +40,10 @@ class Accounts:
     def __init__(self) -> None:
         self.token = "00Dxx!access"
 
-    def session_environment(self, tx: Tx, project_id: str) -> tuple[Mapping[str, str], frozenset[str]]:
+    def session_environment(
+        self, tx: Tx, project_id: str, actor: Actor
+    ) -> tuple[Mapping[str, str], frozenset[str]]:
+        assert actor.kind is ActorKind.SESSION
         return {"crm__oauth_access_token": self.token}, frozenset({self.token})
 
 

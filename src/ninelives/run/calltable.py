@@ -294,6 +294,10 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
+#: For a class these are about making one; its methods are looked up further.
+_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.RUNS})
+
+
 def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> Kind:
     """Return what becomes of a call, by the names of the callable and its module."""
     module = ALIASES.get(module, module)
@@ -302,8 +306,9 @@ def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> 
     for end in range(len(parts), 0, -1):
         name = f"{module}.{'.'.join(parts[:end])}"
         for table in tables:
-            if name in table:
-                return table[name]
+            kind = table.get(name)
+            if kind is not None and (end == len(parts) or kind not in _OF_THE_CLASS_ALONE):
+                return kind
     return _of_module(module, tables)
 
 

@@ -3,6 +3,7 @@
 It never raises and calls no code of the project or of libraries.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
@@ -111,6 +112,8 @@ def _number(value: Any) -> Any:
 
 
 def _shown_as(cls: type) -> Callable[[_View, Any, int], Any] | None:
+    if issubclass(cls, OrderedDict) and cls.__iter__ is OrderedDict.__iter__:
+        return _SHOWN[dict]  # simple_salesforce's answers
     for base in (dict, list, tuple):
         if issubclass(cls, base) and getattr(cls, "__iter__", None) is base.__iter__:
             return _SHOWN[base]

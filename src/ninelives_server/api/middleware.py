@@ -21,8 +21,8 @@ from ninelives_server.settings import Settings
 logger = log.get(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _HOOK = re.compile(r"^/webhooks/.*", re.DOTALL)
-#: Below these other people's code and senders decide what is answered, refusals included: on our origin it must
-#: be nothing that a browser runs.
+#: Below these other people's code decides what is answered: on our origin it must be nothing that a browser
+#: runs. Refusals are answered alike.
 _FOREIGN = ("/webhooks/", "/store/")
 _SANDBOX = [(b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff")]
 _LOOKING = {"GET", "HEAD", "OPTIONS"}

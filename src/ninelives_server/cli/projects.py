@@ -117,7 +117,13 @@ def build() -> None:
 def list_builds(project: str, output: str) -> None:
     """List a project's builds."""
     page = connect().call("GET", f"/projects/{segment(project)}/builds")
-    out.document(output, page, out.table(("id", "sha256", "size_bytes", "created_at"), "no builds yet"))
+    out.document(
+        output,
+        page,
+        out.table(
+            ("id", "sha256", "size_bytes", "created_at"), "no builds yet; `ninelives deploy` makes one"
+        ),
+    )
 
 
 @build.command("show")

@@ -5,14 +5,13 @@ there is none. Records, nearly everything there is, are stored together; anythin
 a savepoint. An operation that is refused fails nothing but itself.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ninelives_server import log
-from ninelives_server.model.sessions import SessionState
-from ninelives_server.sessions import records
+from ninelives_server.model.sessions import Session, SessionState
+from ninelives_server.sessions import ends, records
 from ninelives_server.sessions.records import Answer, Call, Died, Done, Op, Park, Put, Record, Waiting
 from ninelives_server.store import inbox, journal, sessions
 from ninelives_server.store.core import Tx
@@ -21,10 +20,6 @@ from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
 
-#: How long a process that died without a new record waits for its next start; the last one repeats. seconds
-RETRY_DELAYS = (1.0, 5.0, 30.0)
-#: Deaths in a row without a new record, after which a session ends.
-DEATHS = 5
 #: The largest result of a session. bytes
 RESULT_LIMIT = 8 * 1024 * 1024
 
@@ -286,8 +281,7 @@ class Unit:
         result, state, error = op.result, op.state, op.error
         if result is not None and len(result) > RESULT_LIMIT:
             state, result = SessionState.ERROR, None
-            message = f"the result is over {RESULT_LIMIT} bytes; return less, or put it into the store"
-            error = {"type": "ResultTooLarge", "message": message, "traceback": "", "seq": None}
+            error = ends.too_large(RESULT_LIMIT)
         self._end(head, state, result=result, error=error)
         return records.Ended()
 
@@ -305,43 +299,23 @@ class Unit:
             sessions.release(self._tx, head.id)
             return records.Buried("retry", 0)
         crashes = head.crashes + 1
-        if not session.is_durable or crashes >= DEATHS:
-            self._end(head, SessionState.ERROR, error=self._obituary(head, op, is_durable=session.is_durable))
+        if not session.is_durable or crashes >= ends.DEATHS:
+            self._end(head, SessionState.ERROR, error=self._obituary(head, op, session))
             return records.Buried("error", 0)
         sessions.release(self._tx, head.id, crashes=crashes)
         self._heads[head.id] = head._replace(worker_id=None, state=SessionState.RUNNING, crashes=crashes)
-        return records.Buried("retry", RETRY_DELAYS[min(crashes, len(RETRY_DELAYS)) - 1])
+        return records.Buried("retry", ends.delay_after(crashes))
 
     # --- ends -------------------------------------------------------------------------------------
 
-    def _obituary(self, head: Head, op: Died, *, is_durable: bool) -> dict[str, Any]:
-        """Return the error document of a session whose process cannot be kept alive."""
+    def _obituary(self, head: Head, op: Died, session: Session) -> dict[str, Any]:
         last = journal.last(self._tx, head.id)
-        where = "before its first step" if last is None else f"after step {last.seq} ({last.name})"
-        if op.reason == "shutdown":
-            kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
-        elif is_durable:
-            kind = "ProcessDied"
-            message = f"its process died {DEATHS} times in a row {where}: {_cause(op)}"
-        else:
-            kind, message = "ProcessDied", f"its process died {where}: {_cause(op)}"
-        return {
-            "type": kind,
-            "message": message,
-            "traceback": op.stderr,
-            "seq": None if last is None else last.seq,
-        }
+        return ends.obituary(op, last, is_durable=session.is_durable)
 
     def _end_full(self, session_id: str) -> None:
         head = self._heads[session_id]
-        if SessionState(head.state).is_terminal:
-            return
-        message = (
-            f"the journal has reached its limit of {self._limit} records; "
-            "split the work among child sessions (ninelives.start)"
-        )
-        error = {"type": "JournalFull", "message": message, "traceback": "", "seq": self._limit}
-        self._end(head, SessionState.ERROR, error=error)
+        if is_live(head):
+            self._end(head, SessionState.ERROR, error=ends.full(self._limit))
 
     def _end(
         self,
@@ -351,36 +325,8 @@ class Unit:
         result: bytes | None = None,
         error: Mapping[str, Any] | None = None,
     ) -> None:
-        ended = end(self._tx, self._vault, head, state, result=result, error=error)
+        ended = ends.end(self._tx, self._vault, head, state, result=result, error=error)
         self._heads[head.id] = head._replace(worker_id=None, state=ended)
-
-
-def end(
-    tx: Tx,
-    vault: Vault,
-    head: Head,
-    state: SessionState,
-    *,
-    result: bytes | None = None,
-    error: Mapping[str, Any] | None = None,
-) -> SessionState:
-    """End a session, sealing what it came to; one that was asked to stop is `stopped` either way."""
-    session = sessions.by_id(tx, head.id)
-    if session is not None and session.stop_requested is not None:
-        state = SessionState.STOPPED
-    where = f"sessions:{head.id}"
-    document = None if error is None else json.dumps(error).encode()
-    sessions.end(
-        tx,
-        head.id,
-        state,
-        result=None if result is None else vault.seal(tx, head.project_id, f"{where}:sealed_result", result),
-        error=None
-        if document is None
-        else vault.seal(tx, head.project_id, f"{where}:sealed_error", document),
-    )
-    tx.notify("session", head.id)
-    return state
 
 
 def _round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -409,18 +355,3 @@ def _finishes(row: Row, record: Record) -> bool:
     """Tell whether a record is the end of the step or wait that has started at its key."""
     has_started = row.status == records.STARTED and record.status != records.STARTED
     return has_started and (row.name, row.digest) == (record.name, record.digest)
-
-
-def _cause(op: Died) -> str:
-    if op.signal is not None:
-        cause = f"killed by signal {op.signal}"
-    elif op.exit_code is not None:
-        cause = f"exit code {op.exit_code}"
-    else:
-        return op.reason or "it was lost without an exit code"
-    return f"{cause}; {op.reason}" if op.reason else cause
-
-
-def digest_of(value: bytes) -> str:
-    """Return the name of a blob."""
-    return hashlib.sha256(value).hexdigest()

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import Session, SessionState
-from ninelives_server.sessions.commit import Answers, Unit, end, is_live
+from ninelives_server.sessions import ends
+from ninelives_server.sessions.commit import Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import inbox, journal, sessions
@@ -132,15 +133,13 @@ class Journal:
             return True
         if session.epoch and not session.is_durable:
             last = journal.last(tx, session.id)
-            message = "its worker was lost; only durable sessions go on elsewhere (is_durable, or --durable)"
-            error = {"type": "Interrupted", "message": message, "traceback": "", "seq": last and last.seq}
-            self._end(tx, session, SessionState.ERROR, error)
+            self._end(tx, session, SessionState.ERROR, ends.lost(last))
             return True
         return False
 
     def _end(self, tx: Tx, session: Session, state: SessionState, error: Mapping[str, Any] | None) -> None:
         head = journal.heads(tx, [session.id])[session.id]
-        end(tx, self._vault, head, state, error=error)
+        ends.end(tx, self._vault, head, state, error=error)
 
     def _release(self, tx: Tx, session_id: str, epoch: int) -> bool:
         head = journal.heads(tx, [session_id]).get(session_id)

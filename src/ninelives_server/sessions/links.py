@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError
-from ninelives_server.model.actors import Actor, ActorKind, Role
+from ninelives_server.model.actors import Actor
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
+from ninelives_server.sessions.start import actor_of
 from ninelives_server.store import connections, sessions, workers
 from ninelives_server.store.core import Store
 from ninelives_server.store.workers import Worker
@@ -244,10 +245,11 @@ class Links:
         connection = await self._store.read(lambda tx: connections.by_name(tx, project_id, name))
         if connection is None:
             return None, {"type": "NotFound", "message": f"this project has no connection {name!r}"}
-        actor = Actor(kind=ActorKind.SESSION, id=session.id, org_id=session.org_id, role=Role.MEMBER)
         refused = args.get("refused")
         try:
-            found = await self._tokens.access_token(connection.id, actor, str(refused) if refused else None)
+            found = await self._tokens.access_token(
+                connection.id, actor_of(session), str(refused) if refused else None
+            )
         except NinelivesError as error:
             return None, {"type": type(error).__name__, "message": str(error)}
         expires_at = None if found.expires_at is None else found.expires_at.isoformat()

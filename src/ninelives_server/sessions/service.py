@@ -12,7 +12,7 @@ from typing import Any
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.sessions import NewSession, Print, Session, SessionState, Step
-from ninelives_server.sessions import commit, links, pages, stops
+from ninelives_server.sessions import commit, ends, links, pages, stops
 from ninelives_server.sessions.pages import Page
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import audit, journal, sessions, workers
@@ -156,7 +156,7 @@ class Sessions:
         has_process = session.worker_id is not None
         if not has_process and (request["kill"] or session.epoch == 0):
             head = journal.heads(tx, [session_id])[session_id]
-            commit.end(tx, self._vault, head, SessionState.STOPPED)
+            ends.end(tx, self._vault, head, SessionState.STOPPED)
             return
         if not has_process:
             sessions.signalled(tx, [session_id])

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
+from ninelives_server.model.actors import Actor, ActorKind, Role
 from ninelives_server.model.sessions import SEMANTICS, NewSession, Session
 from ninelives_server.store import sessions
 from ninelives_server.store.core import Tx
@@ -32,7 +33,9 @@ class Variables(Protocol):
 class Accounts(Protocol):
     """Where connections' part of the environment comes from (`connections.service`)."""
 
-    def session_environment(self, tx: Tx, project_id: str) -> tuple[Mapping[str, str], AbstractSet[str]]:
+    def session_environment(
+        self, tx: Tx, project_id: str, actor: Actor
+    ) -> tuple[Mapping[str, str], AbstractSet[str]]:
         """Return the environment of a project's connections, and which of its values are masked."""
         ...
 
@@ -92,7 +95,8 @@ class Starts:
         """Return the `start` frame of a session's next process."""
         plain = self._vault.open(tx, session.project_id, _context(session.id), sealed_start)
         pinned: dict[str, Any] = json.loads(plain)
-        accounts, masked = self._accounts.session_environment(tx, session.project_id)
+        actor = actor_of(session)
+        accounts, masked = self._accounts.session_environment(tx, session.project_id, actor)
         env = {**pinned["env"], **accounts}
         hidden = {pinned["env"].get(name, ""): name for name in pinned["secret_env"]}
         hidden.update({value: name for name, value in accounts.items() if value in masked})
@@ -115,6 +119,11 @@ class Starts:
             "ca_file": self._ca_file,
             "connections": sessions.connection_names(tx, session.project_id),
         }
+
+
+def actor_of(session: Session) -> Actor:
+    """Return a session as the one who asks: what the audit log names."""
+    return Actor(kind=ActorKind.SESSION, id=session.id, org_id=session.org_id, role=Role.MEMBER)
 
 
 def _event(meta: Mapping[str, str | None]) -> dict[str, str | None]:

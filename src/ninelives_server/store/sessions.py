@@ -24,7 +24,6 @@ _COLUMNS = (
     _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
     _t.created_by, _t.started_at, _t.ended_at,
 )  # fmt: skip
-_OPEN = (SessionState.CREATED, SessionState.RUNNING, SessionState.WAITING)
 _is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
 
 
@@ -241,8 +240,8 @@ def end(
 
 
 def request_stop(tx: Tx, session_id: str, request: Mapping[str, object]) -> None:
-    """Write down that somebody asked for a session's end."""
-    _set(tx, session_id, {"stop_requested": dict(request)})
+    """Write down that somebody asked for a session's end; a parked one is due at once."""
+    _set(tx, session_id, {"stop_requested": dict(request), "wake_at": tx.now})
 
 
 def signalled(tx: Tx, session_ids: Sequence[str]) -> None:
@@ -267,22 +266,21 @@ def wake(tx: Tx, session_id: str) -> bool:
 
 def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
     """Return sessions that should run and that nobody runs, where Temporal was not asked within `quiet`."""
-    has_mail = _t.id.in_(sa.select(tables.inbox.c.session_id))
-    is_due = sa.or_(_t.wake_at <= tx.now, _t.stop_requested.is_not(None), has_mail)
-    query = (
-        sa.select(_t.id)
-        .where(
-            _t.worker_id.is_(None),
-            sa.or_(
-                _t.state.in_((SessionState.CREATED, SessionState.RUNNING)),
-                sa.and_(_t.state == SessionState.WAITING, is_due),
-            ),
-            sa.or_(_t.signalled_at.is_(None), _t.signalled_at <= tx.now - quiet),
-        )
-        .order_by(_t.signalled_at, _t.id)
-        .limit(limit)
-    )
-    return list(tx.connection.execute(query).scalars())
+    is_quiet = sa.or_(_t.signalled_at.is_(None), _t.signalled_at <= tx.now - quiet)
+    query = sa.select(_t.id).where(_t.worker_id.is_(None), is_quiet).order_by(_t.id).limit(limit)
+    # Each question has an index of its own: of very many parked sessions none is looked at.
+    questions = [
+        query.where(_t.state.in_((SessionState.CREATED, SessionState.RUNNING))),
+        query.where(_t.state == SessionState.WAITING, _t.wake_at <= tx.now),
+    ]
+    mail = list(tx.connection.execute(sa.select(tables.inbox.c.session_id).distinct()).scalars())
+    questions += [query.where(_t.id.in_(mail[at : at + 500])) for at in range(0, len(mail), 500)]
+    found: dict[str, None] = {}
+    for question in questions:
+        found.update(dict.fromkeys(tx.connection.execute(question).scalars()))
+        if len(found) >= limit:
+            break
+    return list(found)[:limit]
 
 
 def next_wake(tx: Tx) -> datetime | None:
@@ -300,7 +298,11 @@ def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:
 
 def stopping(tx: Tx) -> list[Session]:
     """Return the sessions that were asked to stop and have not ended."""
-    query = sa.select(*_COLUMNS).where(_t.state.in_(_OPEN), _t.stop_requested.is_not(None))
+    is_open = sa.or_(
+        _t.state.in_((SessionState.CREATED, SessionState.RUNNING)),
+        sa.and_(_t.state == SessionState.WAITING, _t.wake_at <= tx.now),
+    )
+    query = sa.select(*_COLUMNS).where(is_open, _t.stop_requested.is_not(None))
     return [_model(row) for row in tx.connection.execute(query)]
 
 

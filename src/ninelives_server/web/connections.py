@@ -268,6 +268,7 @@ async def edit(view: Member, connection_id: str) -> Response:
 @router.post("/connections/{connection_id}/authorise")
 async def authorise(view: Member, connection_id: str) -> Response:
     """Begin an authorisation."""
+    await view.services.connections.get(view.actor, connection_id)
     return await _authorise(view, connection_id)
 
 
@@ -290,6 +291,7 @@ async def doctor(view: Member, connection_id: str) -> Response:
 @router.post("/connections/{connection_id}/refresh")
 async def refresh(view: Member, connection_id: str) -> Response:
     """Refresh the access token now."""
+    await view.services.connections.get(view.actor, connection_id)
     back = view.at.url("connections", connection_id)
     try:
         await view.services.connections.refresh(view.actor, connection_id, force=True)

@@ -6,7 +6,7 @@ import builtins
 import traceback
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ninelives.run import instrument
@@ -76,7 +76,9 @@ def _statements():
         st.tuples(NAMES, expression).map(lambda t: [f"{t[0]} = {t[1]}"]),
         expression.map(lambda x: [f"log({x})"]),
         expression.map(lambda x: [f"a: int(1) = f({x})"]),
-        st.sampled_from([["f(1 / 0)"], ["raise Boom(f(1))"], ["return f(a)"], ["del c", "c = 1"], ["assert f(a), g(b)"]]),
+        st.sampled_from(
+            [["f(1 / 0)"], ["raise Boom(f(1))"], ["return f(a)"], ["del c", "c = 1"], ["assert f(a), g(b)"]]
+        ),
     )
 
     def indent(blocks):
@@ -89,7 +91,13 @@ def _statements():
             st.tuples(expression, body).map(lambda t: [f"for b in it({t[0]}):", *indent(t[1])]),
             st.tuples(expression, body).map(lambda t: [f"with ctx({t[0]}) as c:", *indent(t[1])]),
             st.tuples(body, body).map(
-                lambda t: ["try:", *indent(t[0]), "except Boom as error:", *indent(t[1]), "    log(str(error))"]
+                lambda t: [
+                    "try:",
+                    *indent(t[0]),
+                    "except Boom as error:",
+                    *indent(t[1]),
+                    "    log(str(error))",
+                ]
             ),
             st.tuples(expression, body).map(
                 lambda t: [f"def inner(x=f({t[0]})):", *indent(t[1]), "log(inner())"]
@@ -104,7 +112,13 @@ def _statements():
                 ]
             ),
             st.tuples(expression, expression).map(
-                lambda t: [f"match f({t[0]}):", f"    case 1 if f({t[1]}):", "        log(1)", "    case _:", "        log(2)"]
+                lambda t: [
+                    f"match f({t[0]}):",
+                    f"    case 1 if f({t[1]}):",
+                    "        log(1)",
+                    "    case _:",
+                    "        log(2)",
+                ]
             ),
         )
 
@@ -171,7 +185,11 @@ def outcome(code):
         result = repr(space["main"](1, 2, 3))
     except Exception as error:
         lines = [(frame.lineno, frame.name) for frame in traceback.extract_tb(error.__traceback__)[1:]]
-        result = (type(error).__name__, str(error), [line for line in lines if line[1] in {"main", "inner", "__init__"}])
+        result = (
+            type(error).__name__,
+            str(error),
+            [line for line in lines if line[1] in {"main", "inner", "__init__"}],
+        )
     return result, log
 
 
@@ -182,7 +200,10 @@ def test_instrumented_code_behaves_as_the_original(source):
     Values, the order of calls, errors with their lines: all as written, for programs made of everything that
     the grammar treats.
     """
-    original = compile(source, "program.py", "exec")
+    try:
+        original = compile(source, "program.py", "exec")
+    except SyntaxError:
+        assume(False)  # quotes in an f-string, before Python 3.12
     rewritten = instrument.compile_source(source.encode(), "program.py", is_durable=True)
 
     assert outcome(rewritten) == outcome(original)
@@ -255,7 +276,7 @@ async def main():
     found = asyncio.run(space["main"]())
 
     assert found == [0, 2, 4, 0, 1, 5]
-    assert len(_hooks) == 8
+    assert len(_hooks) == 12
 
 
 def test_frames_of_the_user_stand_directly_above_each_other():

@@ -1,4 +1,6 @@
-"""A session from its start to its reported end: entry points, results, errors, environment, calls of the server."""
+"""A session from its start to its reported end: entry points, results, errors, environment, calls of the
+server.
+"""
 
 import pytest
 
@@ -7,7 +9,9 @@ from ninelives_server.testing.session_harness import CallError, Journal
 
 @pytest.mark.parametrize("is_durable", [True, False])
 def test_the_event_is_what_user_code_expects(harness, program, is_durable):
-    """Attributes and items, to any depth; the bytes of an HTTP body are bytes; `session_id` where asked for."""
+    """Attributes and items, to any depth; the bytes of an HTTP body are bytes; `session_id` where asked
+    for.
+    """
     made = program(
         """
         def main(event, session_id):
@@ -133,7 +137,9 @@ def test_an_error_has_type_message_and_the_users_traceback(harness, program, is_
 
 @pytest.mark.parametrize("is_durable", [True, False])
 def test_what_cannot_be_loaded_says_why(harness, program, is_durable):
-    """A missing package names the cure; a syntax error names its line; a missing entry point what is there."""
+    """A missing package names the cure; a syntax error names its line; a missing entry point what is
+    there.
+    """
     made = program(
         "import no_such_package\n",
         files={

@@ -169,7 +169,9 @@ def test_an_uncaught_error_ends_the_session_with_the_users_traceback(harness, pr
 
 
 def test_arguments_that_a_step_changes_are_changed_by_a_replay_too(harness, program):
-    """Containers and objects of the project's classes among the arguments, in place and with their identity."""
+    """Containers and objects of the project's classes among the arguments, in place and with their
+    identity.
+    """
     made = program(
         """
         import random

@@ -1,0 +1,99 @@
+"""How sessions end: what is stored, and what people read where it did not end well."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions.records import Died
+from ninelives_server.store import sessions
+from ninelives_server.store.core import Tx
+from ninelives_server.store.journal import Head, Row
+from ninelives_server.vault.vault import Vault
+
+#: Deaths in a row without a new record, after which a session ends.
+DEATHS = 5
+#: How long a process that died waits for its next start; the last one repeats. seconds
+_DELAYS = (1.0, 5.0, 30.0)
+
+
+def delay_after(deaths: int) -> float:
+    """Return how long to wait after so many deaths in a row. seconds."""
+    return _DELAYS[min(deaths, len(_DELAYS)) - 1]
+
+
+def end(
+    tx: Tx,
+    vault: Vault,
+    head: Head,
+    state: SessionState,
+    *,
+    result: bytes | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> SessionState:
+    """End a session, sealing what it came to; one that was asked to stop is `stopped` either way."""
+    session = sessions.by_id(tx, head.id)
+    if session is not None and session.stop_requested is not None:
+        state = SessionState.STOPPED
+    where = f"sessions:{head.id}"
+    document = None if error is None else json.dumps(error).encode()
+    sessions.end(
+        tx,
+        head.id,
+        state,
+        result=None if result is None else vault.seal(tx, head.project_id, f"{where}:sealed_result", result),
+        error=None
+        if document is None
+        else vault.seal(tx, head.project_id, f"{where}:sealed_error", document),
+    )
+    tx.notify("session", head.id)
+    return state
+
+
+def error(kind: str, message: str, *, traceback: str = "", seq: int | None = None) -> dict[str, Any]:
+    """Return an error as sessions keep it; `seq` is the last step before it."""
+    return {"type": kind, "message": message, "traceback": traceback, "seq": seq}
+
+
+def full(limit: int) -> dict[str, Any]:
+    """Return the error of a journal that takes no more."""
+    message = (
+        f"the journal has reached its limit of {limit} records; "
+        "split the work among child sessions (ninelives.start)"
+    )
+    return error("JournalFull", message, seq=limit)
+
+
+def lost(last: Row | None) -> dict[str, Any]:
+    """Return the error of a session that is not durable and whose worker is gone."""
+    message = "its worker was lost; only durable sessions go on elsewhere (is_durable, or --durable)"
+    return error("Interrupted", message, seq=last and last.seq)
+
+
+def too_large(limit: int) -> dict[str, Any]:
+    """Return the error of a result that is not stored."""
+    message = f"the result is over {limit} bytes; return less, or put it into the store"
+    return error("ResultTooLarge", message)
+
+
+def obituary(op: Died, last: Row | None, *, is_durable: bool) -> dict[str, Any]:
+    """Return the error of a session whose process cannot be kept alive."""
+    where = "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+    if op.reason == "shutdown":
+        kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
+    elif is_durable:
+        kind = "ProcessDied"
+        message = f"its process died {DEATHS} times in a row {where}: {_cause(op)}"
+    else:
+        kind, message = "ProcessDied", f"its process died {where}: {_cause(op)}"
+    return error(kind, message, traceback=op.stderr, seq=last and last.seq)
+
+
+def _cause(op: Died) -> str:
+    if op.signal is not None:
+        cause = f"killed by signal {op.signal}"
+    elif op.exit_code is not None:
+        cause = f"exit code {op.exit_code}"
+    else:
+        return op.reason or "it was lost without an exit code"
+    return f"{cause}; {op.reason}" if op.reason else cause

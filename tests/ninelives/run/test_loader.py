@@ -1,0 +1,93 @@
+"""Modules of a build: packages, late imports, files that hide others, data beside the code."""
+
+FILES = {
+    "helper.py": "import os\ndef look():\n    return os.path.exists('/')\n",
+    "pkg/__init__.py": "from .inner import value\n",
+    "pkg/inner.py": "from . import data\nvalue = data.text\n",
+    "pkg/data.py": "import pkgutil\ntext = pkgutil.get_data('pkg', 'words.txt').decode()\n",
+    "pkg/words.txt": "words",
+    "bare/thing.py": "import os\ndef look():\n    return os.path.exists('/')\n",
+    "requests.py": "def get():\n    return 'not the library'\n",
+    "queue.py": "mine = True\n",
+    "yaml/readme.txt": "a directory without code hides no package",
+}
+
+
+def test_modules_of_every_shape_are_rewritten(harness, program):
+    """Packages with and without `__init__.py`, relative and late imports: their calls are steps."""
+    made = program(
+        """
+        import helper
+        from bare.thing import look
+        import pkg
+
+        def main(event):
+            import bare.thing as late
+            return [helper.look(), look(), late.look(), pkg.value]
+        """,
+        files=FILES,
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.result == [True, True, True, "words"]
+    assert outcome.journal.steps() == ["os.path.exists"] * 3
+
+
+def test_a_file_of_the_build_hides_an_installed_module(harness, program):
+    """As it would for a script in that directory; a directory of data hides nothing."""
+    made = program(
+        """
+        import queue, requests, yaml, json
+        from concurrent.futures import ThreadPoolExecutor
+
+        def main(event):
+            with ThreadPoolExecutor(1) as pool:
+                one = pool.submit(int, "1").result()
+            return [requests.get(), queue.mine, hasattr(yaml, "safe_load"), one]
+        """,
+        files=FILES,
+    )
+
+    assert harness.run(made).result == ["not the library", True, True, 1]
+
+
+def test_module_level_code_makes_no_steps_but_reads_recorded_clocks(harness, program):
+    """Also where a function of the project is called there, and when a module is loaded late."""
+    made = program(
+        """
+        import os, time, random
+        LOADED = time.time()
+        EXISTS = os.path.exists("/")
+        def helper():
+            return os.path.exists("/")
+        CALLED = helper()
+
+        def main(event):
+            import late
+            return [LOADED, EXISTS, CALLED, late.CHANCE, helper()]
+        """,
+        files={"late.py": "import os, random\nos.stat('/')\nCHANCE = random.random()\n"},
+    )
+    whole = harness.run(made)
+
+    again = harness.run(made, whole.journal)
+
+    assert again.result == whole.result
+    assert whole.journal.steps() == ["os.path.exists"]
+
+
+def test_compiled_code_is_kept_beside_the_build(harness, program):
+    """And read from there; a changed source is compiled anew."""
+    made = program("def main(event):\n    return 1\n")
+    kept = made.directory.parent / ".ninelives-compiled"
+
+    first = harness.run(made).result
+    count = len(list(kept.rglob("*.bin")))
+    harness.run(made)
+    again = len(list(kept.rglob("*.bin")))
+    (made.directory / "main.py").write_text("def main(event):\n    return 2\n")
+    second = harness.run(made).result
+
+    assert (first, second) == (1, 2)
+    assert (count, again) == (1, 1)
