@@ -1,6 +1,9 @@
 """What every request passes."""
 
+import json
+
 import pytest
+import structlog
 
 from ninelives_server.api import middleware
 from ninelives_server.settings import Settings
@@ -103,3 +106,37 @@ async def test_a_request_id_is_kept_or_made():
 
     assert (b"x-request-id", b"abc-1") in kept[0]["headers"]
     assert dict(made[0]["headers"])[b"x-request-id"].startswith(b"req_")
+
+
+async def test_a_defect_is_answered_as_a_problem_and_logged_with_its_request():
+    """
+    The caller learns the request's id and nothing else; the log has the traceback under it.
+    """
+    sent = []
+
+    async def broken(_scope, _receive, _send):
+        raise RuntimeError("the inside of the server")
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/api/v1/x", "headers": [(b"host", b"localhost")]}
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
+        await middleware.Gate(broken, settings=settings())(scope, None, send)
+
+    body = json.loads(sent[1]["body"])
+    assert (sent[0]["status"], body["code"]) == (500, "internal")
+    assert "inside" not in sent[1]["body"].decode()
+    [line] = [line for line in logs if line["event"] == "request.broke"]
+    assert line["request_id"] == body["request_id"] == dict(sent[0]["headers"])[b"x-request-id"].decode()
+
+
+@pytest.mark.parametrize("path", ["/webhooks/x", "/store/p/k"])
+async def test_what_others_decide_is_sandboxed(path):
+    """
+    Any answer below these addresses, refusals included, runs nothing in a browser.
+    """
+    _, sent = await ask(settings(), host="localhost", path=path)
+
+    assert (b"content-security-policy", b"sandbox") in sent[0]["headers"]
+    assert (b"x-content-type-options", b"nosniff") in sent[0]["headers"]

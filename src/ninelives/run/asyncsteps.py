@@ -5,7 +5,8 @@ their commits, when the loop has nothing else to do.
 """
 
 import asyncio
-from collections.abc import Coroutine
+import inspect
+from collections.abc import Generator
 from typing import Any
 
 from ninelives.errors import NotSupported
@@ -14,7 +15,7 @@ from ninelives.run.codec import Outcome
 from ninelives.run.core import ABANDONED, STARTED
 from ninelives.run.loops import SessionLoop
 from ninelives.run.scope import current
-from ninelives.run.stepping import AWAITED, Inside, Step, Stepping, handed_out, interruption
+from ninelives.run.stepping import AWAITED, PENDING, Inside, Step, Stepping, handed_out, interruption
 from ninelives.run.turns import Entry
 
 _Future = asyncio.Future[None]
@@ -31,25 +32,38 @@ class AsyncSteps(Stepping):
         step = self._prepared(scope.strand, Step(fn, name, mark, args, kwargs))
         return self.awaited(step, None)
 
-    async def awaited(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Any:
-        """Be the step; `coroutine` is given where the call has been made already."""
-        outcome = await self._made(step, coroutine)
+    def later(self, step: Step, value: Any) -> Any:
+        """Return what is awaited for a step whose call, to a plain function, returned `value`."""
+        record = step.record
+        is_pending = (
+            record.body[:1] == PENDING if record is not None and record.body else not _is_coroutine(value)
+        )
+        return Pending(self, step, value) if is_pending else self.awaited(step, value)
+
+    async def entered(self, step: Step, value: Any) -> Any:
+        """Be the step of entering what a call returned, as `async with` does."""
+        return await self.awaited(step, value, enter=True)
+
+    async def awaited(self, step: Step, value: Any, *, enter: bool = False) -> Any:
+        """Be the step; `value` is what the call returned, where it has been made already."""
+        source = None if value is None else _Source(value, enter=enter)
+        outcome = await self._made(step, source)
         if outcome.status == "error":
             raise outcome.value
         return outcome.value
 
-    async def _made(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Outcome:
+    async def _made(self, step: Step, source: "_Source | None") -> Outcome:
         record = step.record
         if record is not None and record.status == STARTED and step.mark.never:
             return await self._interrupted_async(step)
         if record is None or record.status == STARTED:
-            return await self._execute_async(step, coroutine)
-        if coroutine is not None:
-            coroutine.close()
+            return await self._execute_async(step, source)
+        if source is not None:
+            source.drop()
         if record.status == ABANDONED:
             await asyncio.get_running_loop().create_future()
         await self._await_turn_async(record.seq)
-        return self._replayed(step, record._replace(body=record.body.removeprefix(AWAITED)))
+        return self._replayed(step, record._replace(body=_plain(record.body)))
 
     async def _interrupted_async(self, step: Step) -> Outcome:
         return await self._finish_async(step, interruption(step), is_error=True, attempt=2)
@@ -72,15 +86,15 @@ class AsyncSteps(Stepping):
 
         return future, Entry(self._core.own_lane(), lambda: loop.append_ready(deliver))
 
-    async def _execute_async(self, step: Step, coroutine: Coroutine[Any, Any, Any] | None) -> Outcome:
+    async def _execute_async(self, step: Step, source: "_Source | None") -> Outcome:
         core = self._core
         if step.mark.never:
             self._announce(step)
         core.turns.begin()
         try:
-            attempt, value, is_error = await self._attempts_async(step, coroutine)
+            attempt, value, is_error = await self._attempts_async(step, source)
         except asyncio.CancelledError:
-            self._abandon(step)
+            self._abandon(step, b"" if source is None else source.tag)
             raise
         return await self._finish_async(
             step,
@@ -88,7 +102,7 @@ class AsyncSteps(Stepping):
             is_error=is_error,
             attempt=attempt,
             is_begun=True,
-            prefix=AWAITED if coroutine else b"",
+            prefix=b"" if source is None else source.tag,
         )
 
     async def _finish_async(
@@ -107,16 +121,14 @@ class AsyncSteps(Stepping):
         await _until(future, entry)
         return handed_out(outcome, entry.seq)
 
-    async def _attempts_async(
-        self, step: Step, coroutine: Coroutine[Any, Any, Any] | None
-    ) -> tuple[int, Any, bool]:
+    async def _attempts_async(self, step: Step, source: "_Source | None") -> tuple[int, Any, bool]:
         retry, attempt = step.mark.retry, 1
         inside = Inside(step.strand, step.n, self._core.past)
         token = current.set(inside)
         try:
             while True:
                 try:
-                    called = self._call(step) if coroutine is None else coroutine
+                    called = self._call(step) if source is None else source.called()
                     async with asyncio.timeout(step.mark.timeout):
                         return attempt, await called, False
                 except asyncio.CancelledError:
@@ -125,19 +137,73 @@ class AsyncSteps(Stepping):
                     if attempt > retry.times or not isinstance(error, retry.on):
                         return attempt, error, True
                 await asyncio.sleep(retry.pause(attempt))
-                coroutine, attempt = None, attempt + 1
+                source, attempt = None, attempt + 1
         finally:
             current.reset(token)
             inside.end(self._core.flush_output)
 
-    def _abandon(self, step: Step) -> None:
+    def _abandon(self, step: Step, tag: bytes) -> None:
         """Record that the caller of a step was cancelled before the step was done."""
         core = self._core
         core.turns.abandoned()
         head = core.head("call", step.strand.name, step.n, "step", step.name, "abandoned", step.began)
         head["digest"] = step.digest.hex()
         head["preview"] = {"args": core.previews.of_args(step.args, step.kwargs)}
-        core.send(head, b"")
+        core.send(head, tag)
+
+
+class _Source:
+    """What a plain function returned to be awaited, or entered."""
+
+    def __init__(self, value: Any, *, enter: bool) -> None:
+        self._value = value
+        self._enter = enter
+        self.tag = AWAITED if _is_coroutine(value) else PENDING
+
+    def called(self) -> Any:
+        """Return what is awaited."""
+        return self._value.__aenter__() if self._enter else self._value
+
+    def drop(self) -> None:
+        """Do not await it: the journal has the answer."""
+        close = getattr(self._value, "close", None)
+        if _is_coroutine(self._value) and close is not None:
+            close()
+
+
+class Pending:
+    """Stands for an object that a library returned to be awaited, or entered with `async with`."""
+
+    def __init__(self, steps: AsyncSteps, step: Step, value: Any) -> None:
+        self._steps = steps
+        self._step = step
+        self._value = value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._value, name)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._steps.awaited(self._step, self._value).__await__()
+
+    async def __aenter__(self) -> Any:
+        return await self._steps.entered(self._step, self._value)
+
+    async def __aexit__(self, *error: object) -> Any:
+        # A replay has nothing to leave: it was left by the process that entered it.
+        return await self._value.__aexit__(*error) if self._value is not None else None
+
+
+def is_awaitable(value: Any) -> bool:
+    """Tell whether what a plain function returned does its work when it is awaited."""
+    return hasattr(type(value), "__await__") and not isinstance(value, asyncio.Future | Pending)
+
+
+def _is_coroutine(value: Any) -> bool:
+    return inspect.iscoroutine(value)
+
+
+def _plain(body: bytes) -> bytes:
+    return body[1:] if body[:1] in {AWAITED, PENDING} else body
 
 
 async def _until(future: _Future, entry: Entry) -> None:

@@ -34,7 +34,7 @@ class Clocks:
         core, strand = self._core, scope.strand
         n = strand.take_value()
         digest = core.digests.of_call(name, args, kwargs)
-        record = strand.values.get(n)
+        record = strand.values.pop(n, None)
         if record is not None:
             core.compare(record, strand, n, "value", name, digest)
             return pickle.loads(record.body)

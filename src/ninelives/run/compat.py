@@ -5,6 +5,7 @@ imported, in the package and in every submodule, so that `from autokitteh.events
 real one too.
 """
 
+import functools
 import importlib.abc
 import importlib.machinery
 import sys
@@ -22,6 +23,9 @@ _PACKAGE = "autokitteh"
 class Finder(importlib.abc.MetaPathFinder):
     """Lets others find the package, and replaces what is in a module once it is loaded."""
 
+    def __init__(self, on_mark: Callable[[Any], None]) -> None:
+        self._on_mark = on_mark
+
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
@@ -30,7 +34,7 @@ class Finder(importlib.abc.MetaPathFinder):
             return None
         spec = _found_by_others(self, fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader, self._on_mark)
         return spec
 
 
@@ -48,8 +52,9 @@ def _found_by_others(
 class _Loader(importlib.abc.Loader):
     """Loads as the original loader does, and replaces afterwards."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, on_mark: Callable[[Any], None]) -> None:
         self._inner = inner
+        self._on_mark = on_mark
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -60,12 +65,15 @@ class _Loader(importlib.abc.Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._inner.exec_module(module)
+        if module.__name__ == f"{_PACKAGE}.activities":
+            for name in ("activity", "inhibit_activities"):
+                setattr(module, name, _noticed(getattr(module, name), self._on_mark))
         replace(module)
 
 
-def install() -> None:
-    """Replace from now on."""
-    sys.meta_path.insert(0, Finder())
+def install(on_mark: Callable[[Any], None]) -> None:
+    """Replace from now on; `on_mark` is given each function that a decorator of the package marks."""
+    sys.meta_path.insert(0, Finder(on_mark))
 
 
 def replace(module: ModuleType) -> None:
@@ -79,6 +87,17 @@ def replace(module: ModuleType) -> None:
             function.__name__ = name
             function.__doc__ = getattr(original, "__doc__", None)
             setattr(module, name, function)
+
+
+def _noticed(decorator: Callable[..., Any], on_mark: Callable[[Any], None]) -> Callable[..., Any]:
+    """Return a decorator that tells of what it marks."""
+
+    @functools.wraps(decorator)
+    def noticed(fn: Any) -> Any:
+        on_mark(getattr(fn, "__func__", fn))
+        return decorator(fn)
+
+    return noticed
 
 
 def _translated(function: Callable[..., Any], error_class: Callable[[str], Exception]) -> Callable[..., Any]:

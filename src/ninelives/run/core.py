@@ -106,7 +106,7 @@ class Core:
         """
         self.flush_output(strand)
         n = strand.take()
-        record = strand.calls.get(n)
+        record = strand.calls.pop(n, None)
         if strand.stop_n is not None or (record is not None and record.name == STOP):
             self._raise_stop(strand)
         if self._is_replaying and record is None:

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -147,6 +148,14 @@ class Link:
     # --- reading --------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        """Be the link's thread; without it nothing would ever go on."""
+        try:
+            self._loop()
+        except BaseException:
+            os.write(2, f"ninelives: the link broke\n{traceback.format_exc()}".encode())
+            lost()
+
+    def _loop(self) -> NoReturn:
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         poll.register(self._wake, select.POLLIN)

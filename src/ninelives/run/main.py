@@ -131,7 +131,7 @@ class _Run:
             self._link.start({"stop": self._stop_plain})
         else:
             self._begin_durable(self._core, connections)
-        compat.install()
+        compat.install(self._classifier.mark)
         finder = loader.Finder(
             self._build_dir,
             is_durable=self._is_durable,

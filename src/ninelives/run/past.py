@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 
 from ninelives.run.wire import Frame
 
-_NONE: Mapping[int, "Record"] = {}
-
 
 class Record(NamedTuple):
     """One committed line of the journal."""
@@ -44,13 +42,13 @@ class Past:
         place = self._calls if track == "call" else self._values
         place.setdefault(strand, {})[n] = _record(head, frame.body)
 
-    def calls(self, strand: str) -> Mapping[int, Record]:
-        """Return a strand's steps and waits."""
-        return self._calls.get(strand, _NONE)
+    def calls(self, strand: str) -> dict[int, Record]:
+        """Return a strand's steps and waits; the strand takes them out as it passes them."""
+        return self._calls.setdefault(strand, {})
 
-    def values(self, strand: str) -> Mapping[int, Record]:
-        """Return a strand's clock readings."""
-        return self._values.get(strand, _NONE)
+    def values(self, strand: str) -> dict[int, Record]:
+        """Return a strand's clock readings; the strand takes them out too."""
+        return self._values.setdefault(strand, {})
 
     def logs(self, strand: str) -> int:
         """Return how many things a strand has printed."""

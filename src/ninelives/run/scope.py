@@ -6,12 +6,11 @@ gives out. A scope travels in a context variable, so it follows tasks and is abs
 """
 
 import hashlib
-from collections.abc import Mapping
 from contextvars import ContextVar
 from threading import Lock
 from typing import Any, Final
 
-from ninelives.run.past import Past, Record
+from ninelives.run.past import Past
 
 #: Strand names are a column of 100 characters.
 _LONGEST_NAME = 80
@@ -40,8 +39,8 @@ class Strand:
 
     def __init__(self, name: str, past: Past) -> None:
         self.name: Final = name
-        self.calls: Mapping[int, Record] = past.calls(name)
-        self.values: Mapping[int, Record] = past.values(name)
+        self.calls: Final = past.calls(name)
+        self.values: Final = past.values(name)
         self.chance: Any = None
         self.stop_n: int | None = None
         self._calls = 0

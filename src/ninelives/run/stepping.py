@@ -18,8 +18,9 @@ from ninelives.run.scope import Scope, Strand, current
 
 _wall = time.time
 
-#: In front of the body of a step whose call returned a coroutine.
+#: In front of the body of a step whose call returned a coroutine, or another object to be awaited.
 AWAITED: Final = b"a"
+PENDING: Final = b"A"
 #: What an unmarked call gets.
 PLAIN: Final = Mark(kind="step", retry=Retry(times=0))
 

@@ -4,7 +4,6 @@ key taken -> digest -> in the journal?  yes: wait for its turn, read it back
                                         no:  execute, send, wait until committed, hand out as read back
 """
 
-import inspect
 import threading
 import time
 from collections.abc import Callable
@@ -12,13 +11,13 @@ from contextvars import copy_context
 from typing import Any
 
 from ninelives.host import Function, Mark
-from ninelives.run.asyncsteps import AsyncSteps
+from ninelives.run.asyncsteps import AsyncSteps, is_awaitable
 from ninelives.run.codec import Outcome
-from ninelives.run.core import ABANDONED, STARTED, Core
+from ninelives.run.core import STARTED, Core
 from ninelives.run.live import Registry
 from ninelives.run.past import Record
 from ninelives.run.scope import current
-from ninelives.run.stepping import AWAITED, Inside, Step, Stepping, handed_out, interruption, passed
+from ninelives.run.stepping import AWAITED, PENDING, Inside, Step, Stepping, handed_out, interruption, passed
 from ninelives.run.turns import Entry
 
 
@@ -46,8 +45,8 @@ class Steps(Stepping):
             return self._execute(step)
         if record.status == STARTED:
             return self._interrupted(step)
-        if record.status == ABANDONED or record.body[:1] == AWAITED:
-            return passed(self._async.awaited(step, None))
+        if record.body[:1] in {AWAITED, PENDING}:
+            return passed(self._async.later(step, None))
         self._await_turn(record)
         return self._replayed(step, record)
 
@@ -73,9 +72,9 @@ class Steps(Stepping):
         entry = Entry(lane)
         core.turns.leave(lane, entry)
         attempt, value, is_error = self._attempts(step)
-        if inspect.iscoroutine(value):
+        if not is_error and is_awaitable(value):
             core.turns.come_back(lane)
-            return passed(self._async.awaited(step, value))
+            return passed(self._async.later(step, value))
         head, outcome = self._record(step, value, is_error=is_error, attempt=attempt)
         core.send(head, outcome.body, entry)
         core.turns.wait(lane)
@@ -83,8 +82,8 @@ class Steps(Stepping):
 
     def _finish(self, step: Step, value: Any, *, is_error: bool, attempt: int) -> Outcome:
         """Record what a step came to, in the only strand there is, and hand it out."""
-        if not is_error and inspect.iscoroutine(value):
-            return passed(self._async.awaited(step, value))
+        if not is_error and is_awaitable(value):
+            return passed(self._async.later(step, value))
         head, outcome = self._record(step, value, is_error=is_error, attempt=attempt)
         seq = self._core.commit(head, outcome.body)
         return handed_out(outcome, seq)

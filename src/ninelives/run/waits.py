@@ -111,7 +111,7 @@ class Waits:
             return
         self._begin(wait, record)
         if core.is_stop(core.turns.wait_for(lane, entry)):
-            self._end(wait, record)
+            self._end(wait)
             raise stopped()
 
     def sleep_async(self, delay: float, result: Any = None, *, name: str = "asyncio.sleep") -> Any:
@@ -140,7 +140,7 @@ class Waits:
         try:
             await future
         except asyncio.CancelledError:
-            self._end(wait, record)
+            self._end(wait)
             raise
         return result
 
@@ -169,7 +169,7 @@ class Waits:
         if wait is None:
             return False
         if not wait.entry.is_over:
-            self._end(wait, wait.strand.calls.get(wait.n))
+            self._end(wait)
         return True
 
     # --- time-outs of locks -----------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class Waits:
             self._core.turns.expect(entry, record.seq)
         else:
             self._begin(wait, record, is_quiet=True)
-        return entry, lambda: self._end(wait, record)
+        return entry, lambda: self._end(wait)
 
     # --- one wait -----------------------------------------------------------------------------------------
 
@@ -230,12 +230,12 @@ class Waits:
             self._open.discard(wait)
             return is_open
 
-    def _end(self, wait: Wait, record: Record | None) -> None:
+    def _end(self, wait: Wait) -> None:
         """Give a wait up: its task was cancelled, or the session stopped."""
         wait.entry.is_over = True
         if wait.timer is not None:
             wait.timer.cancel()
-        if self._claim(wait) and wait.is_announced and (record is None or record.status == STARTED):
+        if self._claim(wait) and wait.is_announced:
             self._core.send(self._head(wait, _CANCELLED), b"")
 
     def _head(self, wait: Wait, status: str) -> dict[str, Any]:

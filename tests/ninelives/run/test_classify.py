@@ -185,7 +185,7 @@ def test_what_is_registered_is_direct_from_then_on(classifier):
     assert classifier.decide(requests.post).kind is Kind.STEP
 
 
-def test_a_method_that_a_class_of_the_project_inherits_is_its_librarys(classifier, mine):
+def test_a_method_that_a_class_of_the_project_inherits_is_of_its_library(classifier, mine):
     """But making the object is the project's own: `super().__init__` is direct."""
     vars(mine)["requests"] = requests
     exec("class Client(requests.Session):\n    pass", vars(mine))
