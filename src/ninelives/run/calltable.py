@@ -287,6 +287,9 @@ HANDLES: Final = frozenset(
     ]
 )
 
+#: Handles that keep what they were told: cookies, for one. A step that changes one records the change.
+STATEFUL: Final = frozenset({"requests.sessions.Session"})
+
 #: Attributes that tell one object of a class from another, for digests.
 HINTS: Final[dict[str, tuple[str, ...]]] = {
     "simple_salesforce.api.SFType": ("name",),

@@ -5,11 +5,13 @@ after. Whatever they reach keeps its identity: it is recorded as a number, the p
 repeats.
 """
 
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from ninelives.run.digest import Digests, TooLarge, fields_of
+from ninelives.run import calltable
+from ninelives.run.digest import Digests, TooLarge, fields_of, type_name
 
 #: Larger arguments are not compared. bytes of canonical form
 _LIMIT = 1_000_000
@@ -19,7 +21,16 @@ _MOST = 20_000
 _CONTENTS = (list, dict, set, bytearray, deque)
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
+#: Receivers whose pickle is larger are not compared. bytes
+_RECEIVER_LIMIT = 256_000
+
 Content = list[tuple[int, Any]]
+
+
+class Whole(NamedTuple):
+    """The pickle of a library's object that has changed."""
+
+    data: bytes
 
 
 class Tracked:
@@ -29,11 +40,14 @@ class Tracked:
         containers: All that are reached, in the order of a walk; the numbers in a record are places here.
     """
 
-    __slots__ = ("_before", "_digests", "_reach", "_roots", "containers")
+    __slots__ = ("_before", "_digests", "_reach", "_receiver", "_receiver_before", "_roots", "containers")
 
-    def __init__(self, roots: Sequence[Any], digests: Digests, has_fields: Callable[[type], bool]) -> None:
+    def __init__(
+        self, roots: Sequence[Any], receiver: Any, digests: Digests, has_fields: Callable[[type], bool]
+    ) -> None:
         self._digests = digests
         self._roots = roots
+        self._receiver = receiver
         self.containers: list[Any] = []
         self._reach: list[range] = []
         seen: set[int] = set()
@@ -41,11 +55,16 @@ class Tracked:
             begin = len(self.containers)
             _walk(root, self.containers, seen, has_fields)
             self._reach.append(range(begin, len(self.containers)))
+        if receiver is not None:
+            self.containers.append(receiver)  # always the last
         self._before: list[bytes | None] = []
+        self._receiver_before: bytes | None = None
 
     def look(self) -> None:
         """Remember how the arguments look, before a call that may change them."""
         self._before = [self._digest(root) for root in self._roots]
+        if self._receiver is not None:
+            self._receiver_before = _pickled(self._receiver)
 
     def _digest(self, root: Any) -> bytes | None:
         try:
@@ -59,23 +78,58 @@ class Tracked:
         for root, before, reach in zip(self._roots, self._before, self._reach, strict=True):
             if before is not None and self._digest(root) != before:
                 found.extend((index, _content(self.containers[index])) for index in reach)
+        after = None if self._receiver_before is None else _pickled(self._receiver)
+        if after is not None and after != self._receiver_before:
+            found.append((len(self.containers) - 1, Whole(after)))
         return found
 
 
 def track(
-    args: tuple[Any, ...], kwargs: Mapping[str, Any], digests: Digests, has_fields: Callable[[type], bool]
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    digests: Digests,
+    has_fields: Callable[[type], bool],
+    receiver: Any = None,
 ) -> Tracked | None:
-    """Look at a call's arguments before it is made; `None` where nothing among them can change."""
+    """Find what a call may change: containers among its arguments, and its receiver; `None` where nothing
+    is."""
     roots = [value for value in args if type(value) not in _SCALARS and _can_change(value, has_fields)]
     if kwargs:
         roots += [v for v in kwargs.values() if type(v) not in _SCALARS and _can_change(v, has_fields)]
-    if not roots:
+    if receiver is not None and (has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)):
+        receiver = None
+    if not roots and receiver is None:
         return None
     try:
-        tracked = Tracked(roots, digests, has_fields)
+        tracked = Tracked(roots, receiver, digests, has_fields)
     except RecursionError:
         return None
     return tracked if len(tracked.containers) <= _MOST else None
+
+
+def _keeps_state(cls: type, receiver: Any) -> bool:
+    """Tell whether a library's object may be changed by its own methods, and a pickle would show it."""
+    if type(getattr(receiver, "__dict__", None)) is not dict:
+        return False
+    if calltable.is_handle(cls) and type_name(cls) not in calltable.STATEFUL:
+        return False
+    return calltable.lookup(cls.__module__, cls.__qualname__) is calltable.Kind.STEP
+
+
+#: Classes whose objects do not pickle, or hold a secret; they are not tried again.
+_hopeless: set[type] = set()
+
+
+def _pickled(receiver: Any) -> bytes | None:
+    cls = type(receiver)
+    if cls in _hopeless:
+        return None
+    try:
+        data = pickle.dumps(receiver, 5)
+    except Exception:
+        _hopeless.add(cls)
+        return None
+    return data if len(data) <= _RECEIVER_LIMIT else None
 
 
 def _can_change(value: Any, has_fields: Callable[[type], bool]) -> bool:
@@ -117,10 +171,13 @@ def _content(container: Any) -> Any:
     return fields_of(container)
 
 
-def apply(containers: Sequence[Any], content: Content) -> None:
+def apply(containers: Sequence[Any], content: Content, *, is_replay: bool) -> None:
     """Give containers the contents that a record names."""
     for index, items in content:
-        _fill(containers[index], items)
+        if not isinstance(items, Whole):
+            _fill(containers[index], items)
+        elif is_replay:
+            _set_fields(containers[index], vars(pickle.loads(items.data)))
 
 
 def _fill(container: Any, items: Any) -> None:

@@ -58,7 +58,7 @@ class Codec:
             return None
         if tracked is None:
             return self._plain(value)
-        changed = tracked.changed()
+        changed = self._without_secrets(tracked.changed())
         try:
             body, used = _dump((value, changed), tracked.containers)
         except Exception:
@@ -68,8 +68,14 @@ class Codec:
         if self._hides_secret(value, body):
             return None
         again, content = _load(body, tracked.containers)
-        changes.apply(tracked.containers, content)
+        changes.apply(tracked.containers, content, is_replay=False)
         return Outcome("ok", _CHANGED + body, again)
+
+    def _without_secrets(self, changed: changes.Content) -> changes.Content:
+        """Leave out libraries' objects that hold a secret: no pickle of them is kept."""
+        return [
+            c for c in changed if not (isinstance(c[1], changes.Whole) and self._masks.occur_in(c[1].data))
+        ]
 
     def _plain(self, value: Any) -> Outcome | None:
         try:
@@ -94,14 +100,14 @@ class Codec:
     def error(self, error: BaseException, tracked: Tracked | None) -> Outcome:
         """Return what is recorded of an exception."""
         document = failures.describe(error, self._is_user)
-        changed = tracked.changed() if tracked is not None else []
+        changed = self._without_secrets(tracked.changed()) if tracked is not None else []
         containers: Sequence[Any] = tracked.containers if tracked is not None else ()
         try:
             body, _ = _dump((document, changed), containers)
         except Exception:
             body, _ = _dump((document, []), ())
         again, content = _load(body, containers)
-        changes.apply(containers, content)
+        changes.apply(containers, content, is_replay=False)
         return Outcome("error", _ERROR + body, failures.rebuild(again))
 
     def live(self, about: dict[str, Any]) -> bytes:
@@ -119,11 +125,11 @@ class Codec:
             return Outcome("ok", b"", pickle.loads(data))
         if tag == _CHANGED:
             value, content = _load(data, containers)
-            changes.apply(containers, content)
+            changes.apply(containers, content, is_replay=True)
             return Outcome("ok", b"", value)
         if tag == _ERROR:
             document, content = _load(data, containers)
-            changes.apply(containers, content)
+            changes.apply(containers, content, is_replay=True)
             return Outcome("error", b"", failures.rebuild(document))
         raise ChangesLost
 

@@ -102,13 +102,19 @@ class Stepping:
         step.n, step.record = core.take(strand)
         args = _all_args(step.fn, step.args)
         step.digest = core.digests.of_call(step.name, args, step.kwargs)
-        step.tracked = changes.track(args, step.kwargs, core.digests, core.classifier.is_user_class)
+        receiver = None if len(args) == len(step.args) else self._receiver(args[0])
+        has_fields = core.classifier.is_user_class
+        step.tracked = changes.track(args, step.kwargs, core.digests, has_fields, receiver)
         if step.record is not None:
             core.compare(step.record, strand, step.n, "step", step.name, step.digest)
         if step.tracked is not None and (step.record is None or step.record.status == STARTED):
             step.tracked.look()
         step.began = _wall()
         return step
+
+    def _receiver(self, value: Any) -> Any:
+        """Return the receiver of a method if it may be changed by it: one that lives here is not recorded."""
+        return None if live.is_placeholder(value) or self._registry.is_live(value) else value
 
     def _replayed(self, step: Step, record: Record) -> Outcome:
         """Return what a record says that the step came to."""
