@@ -212,6 +212,37 @@ async def test_a_token_is_for_the_holder_only(world: World, links: Links, tokens
     assert tokens.asked == []
 
 
+async def test_what_fails_for_one_session_leaves_the_link_alone(
+    world: World, links: Links, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    A defect, or a key that is gone, met by a claim or a token: the worker's other sessions go on.
+    """
+    await a_connection(world.store, world.project)
+    good, bad = await world.session(), await world.session()
+    real = world.journal.claim
+
+    async def claim(worker_id: str, session_id: str):
+        if session_id == bad.id:
+            raise RuntimeError("a defect")
+        return await real(worker_id, session_id)
+
+    monkeypatch.setattr(world.journal, "claim", claim)
+    tokens.error = RuntimeError("another defect")
+    worker = FakeWorker(links)
+    await worker.hello()
+
+    worker.say("claim", sid=bad.id, activity_id="turn-1", attempt=1)
+    refused = await worker.hear()
+    epoch = await worker.claim(good.id)
+    worker.say("call", sid=good.id, ep=epoch, i=1, key=None, name="token", args={"connection": "crm"})
+    answer = await worker.hear()
+
+    assert (refused.type, refused.head["why"]) == ("not_claimed", "failed")
+    assert answer.head["error"]["type"] == "Transient"
+    assert not worker.link.is_closed
+
+
 async def test_parking_and_staying(world: World, links: Links):
     """
     park, parked: the worker holds it no more.

@@ -64,8 +64,7 @@ async def test_a_batch_is_no_larger_than_asked(world: World):
     made = {(await world.session()).id for _ in range(5)}
 
     def take(tx: Tx) -> list[str]:
-        found = sessions.should_run(tx, quiet=timedelta(seconds=-1), limit=2)
-        return found
+        return sessions.should_run(tx, quiet=timedelta(seconds=-1), limit=2)
 
     first = await world.store.write(take)
 

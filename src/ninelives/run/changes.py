@@ -1,8 +1,9 @@
-"""Arguments that a step changes: found by comparing digests, and changed again in place by a replay.
+"""Arguments that a step changes: found by comparing before and after, changed again in place by a replay.
 
-Containers and objects of the project's classes are looked at, up to a size; they are compared before and
-after. Whatever they reach keeps its identity: it is recorded as a number, the place in a walk that a replay
-repeats.
+Containers and objects of the project's classes are compared by digest, up to a size. Whatever they reach
+keeps its identity: it is recorded as a number, the place in a walk that a replay repeats. The receiver of a
+library's method is compared by its pickle, where it has one: a workbook that got a row has that row after a
+replay too.
 """
 
 import pickle
@@ -91,8 +92,7 @@ def track(
     has_fields: Callable[[type], bool],
     receiver: Any = None,
 ) -> Tracked | None:
-    """Find what a call may change: containers among its arguments, and its receiver; `None` where nothing
-    is."""
+    """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
     roots = [value for value in args if type(value) not in _SCALARS and _can_change(value, has_fields)]
     if kwargs:
         roots += [v for v in kwargs.values() if type(v) not in _SCALARS and _can_change(v, has_fields)]

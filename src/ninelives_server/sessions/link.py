@@ -165,8 +165,14 @@ class Link:
         session_id = str(frame.head["sid"])
         if not self.worker_id:
             raise BrokenFrame("a worker must say hello before it claims a session")
-        await self._parts.prepare(session_id)
-        answer = await self._parts.journal.claim(self.worker_id, session_id)
+        try:
+            await self._parts.prepare(session_id)
+            answer = await self._parts.journal.claim(self.worker_id, session_id)
+        except Exception:
+            # Of this session only, such as a key that is gone: the worker's other sessions go on.
+            logger.exception("session.claim_failed", session_id=session_id)
+            self.send("not_claimed", sid=session_id, why="failed", until=None)
+            return
         if not isinstance(answer, Claimed):
             until = None if answer.until is None else answer.until.isoformat()
             self.send("not_claimed", sid=session_id, why=answer.why, until=until)
@@ -193,7 +199,11 @@ class Link:
         if held is None or held.epoch != epoch:
             self._refuse(session_id, epoch, head["i"], "fenced")
             return
-        value, error = await self._parts.tokens(session_id, head.get("args") or {})
+        try:
+            value, error = await self._parts.tokens(session_id, head.get("args") or {})
+        except Exception:
+            logger.exception("session.token_failed", session_id=session_id)
+            value, error = None, {"type": "Transient", "message": "the server failed; its log says why"}
         self.send("answer", sid=session_id, ep=epoch, i=head["i"], seq=None, value=value, error=error)
 
     # --- answers ----------------------------------------------------------------------------------
