@@ -62,6 +62,7 @@ docs: setup-dev ## Build the documentation; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict -q -d $(VENV)/site
 
 reference: setup-dev ## Write the reference pages that are made from the code
+	$(BIN)/python tools/call_table.py
 	$(BIN)/python tools/reference.py
 
 bench: setup-dev ## Measure the budgets beside peers; the last line is JSON

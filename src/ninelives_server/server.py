@@ -85,6 +85,7 @@ class Running:
             proxy_headers=False,
             server_header=False,
             ws="websockets-sansio",
+            ws_per_message_deflate=False,  # frames are small and on this machine's loopback or a fast link
             ws_max_size=64 * 1024 * 1024,
         )
         self._server = uvicorn.Server(config)

@@ -34,6 +34,12 @@ async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float =
             await asyncio.sleep(0.05)
 
 
+async def until_waiting(world: World, session_id: str) -> None:
+    async with asyncio.timeout(60):
+        while await world.state(session_id) is not SessionState.WAITING:
+            await asyncio.sleep(0.02)
+
+
 def parks(until: timedelta | None, *, as_number: bool = False):
     async def turn(host: Host, session_id: str, epoch: int) -> dict:
         await host.world.store.write(
@@ -104,9 +110,7 @@ async def test_a_parked_session_goes_on_when_something_arrives(world: World, hos
     session = await world.session()
     for epoch in (1, 2):
         await host.until(lambda epoch=epoch: (session.id, epoch) in host.began)
-        async with asyncio.timeout(30):
-            while await world.state(session.id) is not SessionState.WAITING:
-                await asyncio.sleep(0.02)
+        await until_waiting(world, session.id)
         await world.store.write(
             lambda tx: inbox.put(tx, inbox.new_id(), session.id, kind="signal", name="go")
         )
@@ -272,6 +276,8 @@ async def test_sessions_survive_a_temporal_that_has_forgotten_everything(world: 
     ):
         host.turns = [parks(timedelta(seconds=6)), parks(None)]
         await host.until(lambda: len(host.began) == 2)
+        for session in (parked, waiting):
+            await until_waiting(world, session.id)
     for path in private.glob("temporal.db*"):
         path.unlink()
     woken = host.began[1][0]

@@ -16,6 +16,7 @@ from ninelives.run.chance import Chance
 from ninelives.run.classify import Verdict
 from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core
+from ninelives.run.instrument import GIVEN
 from ninelives.run.iterators import Iterators
 from ninelives.run.live import Method, Registry
 from ninelives.run.scope import Scope, current
@@ -32,7 +33,6 @@ Call = Callable[[Any], Any]
 #: Methods of these are direct, but for those that are given callables, iterables or files.
 _PLAIN_OWNERS = frozenset({str, list, dict, tuple, set, frozenset, bytes, bytearray, int, float})
 _PLAIN_ARGUMENTS = frozenset({str, list, dict, tuple, set, frozenset, range, types.GeneratorType, zip, map})
-_GIVEN = frozenset({"extend", "sort", "join", "update", "difference_update", "intersection_update"})
 
 
 class Calls:
@@ -59,17 +59,20 @@ class Calls:
         self._waits = waits
         self._iterators = iterators
         self._codes: dict[int, types.CodeType] = {}
+        self._functions: dict[int, Any] = {}
         self._things: dict[Any, Any] = {}
         self.call = self._fast()
+        self.method = self._fast_method()
 
     def forget(self) -> None:
         """Decide upon everything anew."""
         self._codes.clear()
+        self._functions.clear()
         self._things.clear()
 
     def _fast(self) -> Call:
-        # The id of a code object, which `_codes` keeps alive: its hash goes over all that it consists of.
-        codes, things, slow = self._codes, self._things, self._slow
+        # Ids of what these dictionaries keep alive: hashing a code object goes over all that it consists of.
+        codes, functions, things, slow = self._codes, self._functions, self._things, self._slow
 
         def call(fn: Any) -> Any:
             """Return what to call instead of `fn`: mostly `fn`."""
@@ -78,19 +81,41 @@ class Calls:
                 if id(fn.__code__) in codes:
                     return fn
             elif cls is _Builtin:
-                if type(fn.__self__) in _PLAIN_OWNERS and fn.__name__ not in _GIVEN:
+                if type(fn.__self__) in _PLAIN_OWNERS and fn.__name__ not in GIVEN:
                     return fn
                 if fn in things:
                     return things[fn]
             elif cls is _Bound:
-                inner = fn.__func__
-                if type(inner) is _Function and id(inner.__code__) in codes:
+                if id(fn.__func__) in functions:
                     return fn
             elif cls is type and fn in things:
                 return things[fn]
             return slow(fn)
 
         return call
+
+    def _fast_method(self) -> Call:
+        codes, functions, things, slow = self._codes, self._functions, self._things, self._slow
+
+        def method(fn: Any) -> Any:
+            """Return what to call instead of an attribute whose name is none of `GIVEN`."""
+            cls = type(fn)
+            if cls is _Bound:
+                if id(fn.__func__) in functions:
+                    return fn
+            elif cls is _Builtin:
+                if type(fn.__self__) in _PLAIN_OWNERS:
+                    return fn
+                if fn in things:
+                    return things[fn]
+            elif cls is _Function:
+                if id(fn.__code__) in codes:
+                    return fn
+            elif cls is type and fn in things:
+                return things[fn]
+            return slow(fn)
+
+        return method
 
     def _slow(self, fn: Any) -> Any:
         if type(fn) is Method:
@@ -113,8 +138,8 @@ class Calls:
             return functools.partial(self.inhibited, fn)
         if cls is _Function:
             self._remember_code(fn)
-        elif cls is _Bound and type(fn.__func__) is _Function and _is_own_receiver(fn, self._decide):
-            self._remember_code(fn.__func__)
+        elif cls is _Bound and _is_direct_alone(fn.__func__, self._decide):
+            self._functions[id(fn.__func__)] = fn.__func__
         elif _is_lasting(fn):
             self._things[fn] = fn
         return fn
@@ -185,6 +210,7 @@ def _is_function(value: Any) -> bool:
     return isinstance(value, _Function | _Builtin | _Bound | functools.partial | Method)
 
 
-def _is_own_receiver(fn: Any, decide: Callable[[Any], Verdict]) -> bool:
-    """Tell whether a method is direct whatever its receiver: its function by itself is."""
-    return decide(fn.__func__).kind is Kind.DIRECT
+def _is_direct_alone(fn: Any, decide: Callable[[Any], Verdict]) -> bool:
+    """Tell whether a method's function is direct by itself, so that its receiver does not count."""
+    verdict = decide(fn)
+    return verdict.kind is Kind.DIRECT and not verdict.is_inhibited

@@ -1,13 +1,14 @@
 """Rewrites a module of the project so that each of its calls can be decided upon when it is made.
 
     f(x)              ->  CALL(f)(x)
+    a.f(x)            ->  METHOD(a.f)(x)
     for a in b        ->  for a in ITEMS(b)
     with a as b       ->  with ENTER(a) as b
 
-`CALL` returns `f` itself or something that makes a step, before the arguments are evaluated; a direct call
-has no frame of ours in between, so `super()`, `locals()` and tracebacks behave as written. Arguments are
-rewritten first, so that `f(g())` covers both. What is decided is `classify`'s business; here is only the
-grammar.
+`CALL` and `METHOD`, which knows more of the name, return `f` itself or something that makes a step, before
+the arguments are evaluated; a direct call has no frame of ours in between, so `super()`, `locals()` and
+tracebacks behave as written. Arguments are rewritten first, so that `f(g())` covers both. What is decided is
+`classify`'s business; here is only the grammar.
 
 Left alone: calls of builtins that only compute and whose names the module does not bind; patterns,
 annotations, attribute access, operators. Line numbers and columns stay those of the source.
@@ -18,13 +19,17 @@ from typing import Final
 
 #: Names that the rewritten code finds among the builtins.
 CALL: Final = "__ninelives_call__"
+METHOD: Final = "__ninelives_method__"
 ITEMS: Final = "__ninelives_items__"
 ASYNC_ITEMS: Final = "__ninelives_async_items__"
 ENTER: Final = "__ninelives_enter__"
 ASYNC_ENTER: Final = "__ninelives_async_enter__"
 
 #: Part of the name under which compiled code is kept: change it with the grammar.
-VERSION: Final = 1
+VERSION: Final = 2
+
+#: Methods of plain values that are given callables, iterables or files; `METHOD` asks about all others.
+GIVEN: Final = frozenset({"difference_update", "extend", "intersection_update", "join", "sort", "update"})
 
 #: Builtins that are called directly whatever they are given.
 ALWAYS_DIRECT: Final = frozenset(
@@ -101,8 +106,13 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         self.generic_visit(node)
-        if not (isinstance(node.func, ast.Name) and node.func.id in self._direct):
-            node.func = _ask(CALL, node.func)
+        match node.func:
+            case ast.Name(id=name) if name in self._direct:
+                pass
+            case ast.Attribute(attr=name) if name not in GIVEN:
+                node.func = _ask(METHOD, node.func)
+            case _:
+                node.func = _ask(CALL, node.func)
         return node
 
     def visit_For(self, node: ast.For) -> ast.stmt:

@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
+from ninelives.errors import NotInSession
 from ninelives.run import wire
 from ninelives.run.wire import Frame
 
@@ -65,6 +66,15 @@ class Link:
         self._timers: list[tuple[float, int, Timer]] = []
         self._timer_lock = _allocate_lock()
         self._wake = -1
+        #: This is a child process that user code forked: it has no part in the conversation.
+        self.is_child = False
+        os.register_at_fork(after_in_child=self._disown)
+
+    def _disown(self) -> None:
+        """Fall silent in a child process; the parent's locks may be held by threads that are not here."""
+        self.is_child = True
+        self._send_lock = _allocate_lock()
+        self._timer_lock = _allocate_lock()
 
     # --- before anything runs -------------------------------------------------------------------------
 
@@ -100,7 +110,15 @@ class Link:
         return i
 
     def ask(self, head: dict[str, Any], body: bytes = b"") -> Frame:
-        """Send a frame and wait for its answer."""
+        """Send a frame and wait for its answer.
+
+        Raises:
+            NotInSession: This is a child process of the session's.
+        """
+        if self.is_child:
+            raise NotInSession(
+                "a child process of a session cannot speak for it; do this in the session itself"
+            )
         lock = _allocate_lock()
         lock.acquire()
         found: list[Frame] = []
@@ -114,6 +132,8 @@ class Link:
         return found[0]
 
     def _write(self, data: bytes) -> None:
+        if self.is_child:
+            return
         try:
             self._sock.sendall(data)
         except OSError:

@@ -7,6 +7,7 @@ What an earlier process printed is not printed again.
 import builtins
 import io
 import logging
+import os
 import sys
 import threading
 import time
@@ -117,6 +118,9 @@ class Output:
             self._send_one(strand, level, text[at : at + _LONGEST])
 
     def _send_one(self, strand: Strand, level: str, text: str) -> None:
+        if self._link.is_child:
+            os.write(2 if level == STDERR else 1, text.encode("utf-8", "backslashreplace"))
+            return
         n = strand.take_log()
         if n < self._past.logs(strand.name):
             return

@@ -133,6 +133,7 @@ class DurableSession(Talk):
         """Have rewritten code find us, and replace what it blocks on."""
         for name, function in (
             (instrument.CALL, self._calls.call),
+            (instrument.METHOD, self._calls.method),
             (instrument.ITEMS, self._iterators.items),
             (instrument.ASYNC_ITEMS, self._iterators.async_items),
             (instrument.ENTER, self._iterators.enter),

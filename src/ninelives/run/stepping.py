@@ -4,6 +4,7 @@ import functools
 import time
 import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from ninelives.errors import LiveValueLost, StepInterrupted
@@ -169,6 +170,8 @@ class Stepping:
         self, step: Step, value: Any, *, is_error: bool, attempt: int
     ) -> tuple[dict[str, Any], Outcome]:
         core = self._core
+        if is_error and core.past.count:
+            _explain(value)
         outcome = core.codec.error(value, step.tracked) if is_error else self._outcome(step, value)
         if self._registry:
             outcome = self._with_files(step, outcome)
@@ -225,6 +228,18 @@ def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if cls in _METHODS and fn.__self__ is not None and type(fn.__self__) is not types.ModuleType:
         return (fn.__self__, *args)
     return args
+
+
+def _explain(error: BaseException) -> None:
+    """Say why a file may be missing that an earlier process of this session has written."""
+    name = getattr(error, "filename", None)
+    if not isinstance(error, FileNotFoundError) or not isinstance(name, str):
+        return
+    if Path(name).absolute().is_relative_to(Path.cwd()):
+        error.add_note(
+            "a session's working directory does not survive its process, and this session was started "
+            "again; keep data in the store, or in a file service"
+        )
 
 
 def interruption(step: Step) -> StepInterrupted:

@@ -118,7 +118,7 @@ class Journal:
         if _is_asleep(tx, session):
             return NotClaimed("parked", session.wake_at)
         epoch = session.epoch + 1
-        sessions.hold(tx, session_id, worker_id, epoch)
+        sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
         tx.notify("session", session_id)
         pinned = sessions.pinned(tx, session_id)
         count = journal.count(tx, session_id) if session.epoch else 0

@@ -7,6 +7,7 @@ started when it is due, has something in its inbox, or is asked to stop.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -25,6 +26,33 @@ _COLUMNS = (
     _t.created_by, _t.started_at, _t.ended_at,
 )  # fmt: skip
 _is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
+
+# What each start of a session asks is made once: to build these takes longer than to run them.
+_id: sa.BindParameter[str] = sa.bindparam("the_id")
+_is_the_one = _t.id == _id
+_BY_ID = sa.select(*_COLUMNS).where(_is_the_one)
+_LOCK = _BY_ID.with_for_update()
+_PINNED = (
+    sa.select(_t.sealed_start, tables.builds.c.sha256, tables.builds.c.requirements)
+    .join(tables.builds, tables.builds.c.id == _t.build_id)
+    .where(_is_the_one)
+)
+_INSERT: dict[str, sa.Insert] = {
+    "sqlite": sqlite.insert(tables.sessions).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(tables.sessions).on_conflict_do_nothing(),
+}
+_EMPTY_INBOX = sa.delete(tables.inbox).where(tables.inbox.c.session_id == _id)
+_SECRETS = sa.select(tables.variables.c.name).where(
+    tables.variables.c.project_id == _id, tables.variables.c.is_secret
+)
+_CONNECTIONS = (
+    sa.select(tables.connections.c.name)
+    .where(tables.connections.c.project_id == _id)
+    .order_by(tables.connections.c.name)
+)
+_SLUGS = sa.select(tables.triggers.c.name, tables.triggers.c.slug).where(
+    tables.triggers.c.project_id == _id, tables.triggers.c.slug.is_not(None)
+)
 
 
 class Filters(NamedTuple):
@@ -112,17 +140,14 @@ def insert(tx: Tx, new: NewSession, sealed_start: bytes, semantics: int) -> bool
         "created_at": tx.now,
         "created_by": new.created_by,
     }
-    make = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
-    return tx.connection.execute(make(tables.sessions).on_conflict_do_nothing(), values).rowcount == 1
+    return tx.connection.execute(_INSERT[tx.connection.dialect.name], values).rowcount == 1
 
 
 def by_id(tx: Tx, session_id: str, *, org_id: str | None = None, lock: bool = False) -> Session | None:
     """Return a session, of this org where one is given; `lock` it until the transaction ends."""
-    query = sa.select(*_COLUMNS).where(_t.id == session_id)
-    if org_id is not None:
-        query = query.where(_t.org_id == org_id)
-    row = tx.connection.execute(query.with_for_update() if lock else query).first()
-    return None if row is None else _model(row)
+    query = _LOCK if lock else _BY_ID
+    row = tx.connection.execute(query, {"the_id": session_id}).first()
+    return None if row is None or (org_id is not None and row.org_id != org_id) else _model(row)
 
 
 def listing(
@@ -148,12 +173,7 @@ def listing(
 
 def pinned(tx: Tx, session_id: str) -> Pinned:
     """Return the sealed start document of a session and what its build needs."""
-    query = (
-        sa.select(_t.sealed_start, tables.builds.c.sha256, tables.builds.c.requirements)
-        .join(tables.builds, tables.builds.c.id == _t.build_id)
-        .where(_t.id == session_id)
-    )
-    return Pinned(*tx.connection.execute(query).one())
+    return Pinned(*tx.connection.execute(_PINNED, {"the_id": session_id}).one())
 
 
 def outcome(tx: Tx, session_id: str) -> tuple[bytes | None, bytes | None]:
@@ -163,24 +183,25 @@ def outcome(tx: Tx, session_id: str) -> tuple[bytes | None, bytes | None]:
 
 
 def _set(tx: Tx, session_id: str, values: Mapping[str, object]) -> None:
-    tx.connection.execute(sa.update(tables.sessions).where(_t.id == session_id).values(**values))
+    tx.connection.execute(_update(tuple(values)), {**values, "the_id": session_id})
 
 
-def hold(tx: Tx, session_id: str, worker_id: str, epoch: int) -> None:
-    """Hand a session to a worker under a new epoch."""
-    _set(
-        tx,
-        session_id,
-        {
-            "epoch": epoch,
-            "worker_id": worker_id,
-            "claimed_at": tx.now,
-            "state": SessionState.RUNNING,
-            "state_since": tx.now,
-            "wake_at": None,
-            "started_at": sa.func.coalesce(_t.started_at, sa.bindparam(None, tx.now, tables.Utc)),
-        },
-    )
+@lru_cache(maxsize=50)
+def _update(names: tuple[str, ...]) -> sa.Update:
+    return sa.update(tables.sessions).where(_is_the_one).values({name: sa.bindparam(name) for name in names})
+
+
+def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool) -> None:
+    """Hand a session to a worker under a new epoch; the first one starts it."""
+    values = {
+        "epoch": epoch,
+        "worker_id": worker_id,
+        "claimed_at": tx.now,
+        "state": SessionState.RUNNING,
+        "state_since": tx.now,
+        "wake_at": None,
+    }
+    _set(tx, session_id, {**values, "started_at": tx.now} if is_first else values)
 
 
 def adopt(tx: Tx, session_id: str, worker_id: str) -> None:
@@ -236,7 +257,7 @@ def end(
             "sealed_error": error,
         },
     )
-    tx.connection.execute(sa.delete(tables.inbox).where(tables.inbox.c.session_id == session_id))
+    tx.connection.execute(_EMPTY_INBOX, {"the_id": session_id})
 
 
 def request_stop(tx: Tx, session_id: str, request: Mapping[str, object]) -> None:
@@ -336,25 +357,17 @@ def project_of(tx: Tx, org_id: str, ref: str) -> str | None:
 
 def secret_names(tx: Tx, project_id: str) -> frozenset[str]:
     """Return the names of a project's variables whose values are masked."""
-    variable = tables.variables.c
-    query = sa.select(variable.name).where(variable.project_id == project_id, variable.is_secret)
-    return frozenset(tx.connection.execute(query).scalars())
+    return frozenset(tx.connection.execute(_SECRETS, {"the_id": project_id}).scalars())
 
 
 def connection_names(tx: Tx, project_id: str) -> list[str]:
     """Return the names of the connections that a project's sessions may use."""
-    connection = tables.connections.c
-    query = sa.select(connection.name).where(connection.project_id == project_id).order_by(connection.name)
-    return list(tx.connection.execute(query).scalars())
+    return list(tx.connection.execute(_CONNECTIONS, {"the_id": project_id}).scalars())
 
 
 def webhook_slugs(tx: Tx, project_id: str) -> dict[str, str]:
     """Return the slug of each webhook trigger of a project, by the trigger's name."""
-    trigger = tables.triggers.c
-    query = sa.select(trigger.name, trigger.slug).where(
-        trigger.project_id == project_id, trigger.slug.is_not(None)
-    )
-    return {row.name: row.slug for row in tx.connection.execute(query)}
+    return {row.name: row.slug for row in tx.connection.execute(_SLUGS, {"the_id": project_id})}
 
 
 def entrypoints(tx: Tx, build_id: str) -> list[str]:

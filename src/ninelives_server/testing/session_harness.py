@@ -176,13 +176,13 @@ class Program:
 
 
 class Harness:
-    """Starts session processes and plays their server."""
+    """Starts session processes and plays their server; `python` is the interpreter that runs them."""
 
-    def __init__(self) -> None:
+    def __init__(self, python: str = sys.executable) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
         self._forker = subprocess.Popen(
-            [sys.executable, "-B", "-X", "utf8", "-c", _FORKER, str(_SDK), str(theirs.fileno())],
+            [python, "-B", "-X", "utf8", "-c", _FORKER, str(_SDK), str(theirs.fileno())],
             pass_fds=(theirs.fileno(),),
             env=env,
             stdin=subprocess.DEVNULL,

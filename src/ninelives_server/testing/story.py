@@ -81,7 +81,7 @@ def tell(on: Stage) -> dict[str, Any]:
     lead_id = create_lead(on)
     session = _session_of(on, lead_id)
     on.say(f"event -> session {session['id']}")
-    killed = kill_in_flight(on, held)
+    killed = kill_in_flight(on, held, session["id"])
     document = on.up.ended(session["id"])
     on.say(f"session {document['state']}: {document['result']}")
     return _summary(on, connection, lead_id, document, killed=killed)
@@ -148,14 +148,17 @@ def _session_of(on: Stage, lead_id: str) -> Any:
     return running.until("the session of the Lead", look)
 
 
-def kill_in_flight(on: Stage, held: str) -> bool:
+def kill_in_flight(on: Stage, held: str, session_id: str) -> bool:
     """Kill the worker while the org holds the answer to the update; say whether that is what happened."""
     on.say("waiting until the update is in flight (the first run installs simple-salesforce)")
-    running.until(
-        "the update to reach the org",
-        lambda: on.org.control.hold_state(rule_id=held, wait_arrived=1, seconds=5)["arrived"],
-        seconds=240,
-    )
+
+    def arrived() -> Any:
+        session = on.up.call("GET", f"/sessions/{session_id}")
+        if session["state"] in running.TERMINAL:
+            raise RuntimeError(f"the session ended before its update: {session['state']} {session['error']}")
+        return on.org.control.hold_state(rule_id=held, wait_arrived=1, seconds=2)["arrived"]
+
+    running.until("the update to reach the org", arrived, seconds=240)
     worker = on.up.worker_pid()
     if worker is None:
         raise RuntimeError("the worker is gone before it could be killed")

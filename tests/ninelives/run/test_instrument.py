@@ -13,6 +13,7 @@ from ninelives.run import instrument
 
 HOOKS = (
     instrument.CALL,
+    instrument.METHOD,
     instrument.ITEMS,
     instrument.ASYNC_ITEMS,
     instrument.ENTER,
@@ -215,7 +216,7 @@ def test_instrumented_code_behaves_as_the_original(source):
 def rewritten(source):
     tree = instrument.instrument(ast.parse(source))
     text = ast.unparse(tree)
-    for name, short in zip(HOOKS, ("CALL", "ITEMS", "AITEMS", "ENTER", "AENTER"), strict=True):
+    for name, short in zip(HOOKS, ("CALL", "METHOD", "ITEMS", "AITEMS", "ENTER", "AENTER"), strict=True):
         text = text.replace(name, short)
     return text
 
@@ -224,8 +225,9 @@ def rewritten(source):
     ("source", "expected"),
     [
         ("f(g())", "CALL(f)(CALL(g)())"),
-        ("a.b(\n  1\n).c()", "CALL(CALL(a.b)(1).c)()"),
+        ("a.b(\n  1\n).c()", "METHOD(METHOD(a.b)(1).c)()"),
         ("f()()", "CALL(CALL(f)())()"),
+        ("x.join(y); x.sort()", "CALL(x.join)(y)\nCALL(x.sort)()"),
         ("f(x=g(), *h(), **k())", "CALL(f)(*CALL(h)(), x=CALL(g)(), **CALL(k)())"),
         ("len(f())", "len(CALL(f)())"),
         ("from m import len\nlen(x)", "from m import len\nCALL(len)(x)"),

@@ -331,3 +331,81 @@ def test_a_program_that_is_killed_again_and_again_gets_through(harness, program)
 
     assert outcome.result == 10
     assert len(journal.rows) == 10
+
+
+def test_a_child_process_of_user_code_has_no_part_in_the_session(harness, program):
+    """It may compute and print to its own output; what it sends would break the conversation."""
+    made = program(
+        """
+        import multiprocessing, os
+        import ninelives
+
+        def child(box):
+            print("lost")
+            try:
+                ninelives.get_value("x")
+            except ninelives.NotInSession as error:
+                box.put(str(error))
+
+        @ninelives.step
+        def work():
+            context = multiprocessing.get_context("fork")
+            box = context.Queue()
+            process = context.Process(target=child, args=(box,))
+            process.start()
+            found = box.get()
+            process.join()
+            return found
+
+        def main(event):
+            return work()
+        """
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.result.startswith("a child process of a session cannot speak for it")
+    assert outcome.prints == ""
+
+
+def test_a_file_that_an_earlier_process_wrote_is_missed_with_a_reason(harness, program):
+    """A session's working directory is new for each of its processes."""
+    made = program(
+        """
+        from pathlib import Path
+
+        def main(event):
+            path = Path("notes.txt")
+            path.write_text("x")
+            return path.read_text()
+        """
+    )
+    journal = Journal()
+    harness.run(made, journal, kill_after=1)
+    (made.directory / "notes.txt").unlink()
+
+    error = harness.run(made, journal).error
+
+    assert error["type"] == "FileNotFoundError"
+    assert "a session's working directory does not survive its process" in error["message"]
+
+
+def test_a_value_that_no_record_takes_is_an_error_that_names_the_step(harness, program):
+    """User code can catch it."""
+    made = program(
+        """
+        import ninelives
+
+        @ninelives.step
+        def export_rows():
+            return bytes(33 * 1024 * 1024)
+
+        def main(event):
+            try:
+                export_rows()
+            except ValueError as error:
+                return str(error)
+        """
+    )
+
+    assert harness.run(made).result.startswith("step main.export_rows returned 346")

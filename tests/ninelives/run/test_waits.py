@@ -1,5 +1,6 @@
 """Durable waits: in place, parked, timed out, stopped."""
 
+import threading
 import time
 
 from ninelives_server.testing.session_harness import Journal
@@ -175,6 +176,16 @@ def stop_after(count):
     return on_row
 
 
+def stop_a_while_after(count):
+    """Return the same, half a second later: by then the program waits."""
+
+    def on_row(process, _row):
+        if process.own_rows == count:
+            threading.Timer(0.5, process.send, kwargs={"t": "stop", "reason": "enough"}).start()
+
+    return on_row
+
+
 def test_a_stop_ends_a_wait_and_cleaning_up_is_recorded(harness, program):
     """`Stopped` is raised where strand 0 waits; steps in `finally` are journaled; a replay is the same."""
     made = program(
@@ -252,11 +263,38 @@ def test_a_stop_cancels_what_an_async_main_waits_for(harness, program):
     )
     journal = Journal()
 
-    outcome = harness.run(made, journal, on_row=stop_after(1))
+    outcome = harness.run(made, journal, on_row=stop_a_while_after(1))
     replayed = harness.run(made, journal)
 
     assert outcome.state == replayed.state == "stopped"
     assert outcome.prints == "go\nbye\n"
+
+
+def test_a_stop_ends_the_wait_for_a_thread(harness, program):
+    """`join`, locks and queues are waits of strand 0 too; the other strand goes down with the process."""
+    made = program(
+        """
+        import threading, time
+        import ninelives
+
+        def main(event):
+            thread = threading.Thread(target=time.sleep, args=(4,))
+            thread.start()
+            print("joining")
+            try:
+                thread.join()
+            except ninelives.Stopped:
+                print("stopped")
+                raise
+        """
+    )
+    journal = Journal()
+
+    outcome = harness.run(made, journal, on_row=stop_after(1))
+    replayed = harness.run(made, journal)
+
+    assert outcome.state == replayed.state == "stopped"
+    assert outcome.prints == "joining\nstopped\n"
 
 
 def test_a_session_that_is_not_durable_is_stopped_too(harness, program):
