@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,6 +30,9 @@ from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.store.notices import Notices
 
 T = TypeVar("T")
+
+#: How long a connection of SQLite waits for another one. seconds
+_BUSY_SECONDS = 30
 
 
 @dataclass(slots=True)
@@ -94,16 +99,30 @@ def _pragmas(connection: Any, _record: Any) -> None:
     # The driver's own transaction start is off: we say BEGIN ourselves (IMMEDIATE for writes).
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "busy_timeout=30000",
-        "temp_store=MEMORY",
-        "cache_size=-32000",
-    ):
+    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
+    _use_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Put the file into WAL mode, which is its own from then on.
+
+    The change needs the file for itself, and SQLite refuses it at once, whatever `busy_timeout` says, where
+    another connection is at the same (https://www.sqlite.org/wal.html). So it is asked for again.
+    """
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def sqlite_engine(path: Path) -> sa.Engine:
