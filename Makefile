@@ -18,13 +18,16 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "Python's venv module is missing: run 'apt-get install python3-venv' and try again"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# Compiled now, as pip does and uv does not: where PYTHONDONTWRITEBYTECODE is set, each start of each process
+# would compile all it imports again, several seconds of it.
 $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[server,salesforce]'
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --compile-bytecode -e '.[server,salesforce]'
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
-	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --group dev
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --compile-bytecode --group dev
 	@touch $@
 
 setup: $(VENV)/.server ## Make .venv with the program in it
