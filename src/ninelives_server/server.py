@@ -42,6 +42,7 @@ from ninelives_server.projects.service import Projects
 from ninelives_server.services import Services
 from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.journal import Journal
+from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.retention import Retention
 from ninelives_server.sessions.service import Sessions
@@ -237,6 +238,7 @@ def _composed(
         accounts=connections,
         base_url=settings.base_url,
         ca_file=str(settings.ca_file) if settings.ca_file else None,
+        limits=Limits(defaults=settings.limits),
     )
     sessions = Sessions(store=store, vault=vault, starts=starts)
     journal = Journal(store=store, vault=vault, starts=starts, calls=Calls(vault=vault, starts=starts))

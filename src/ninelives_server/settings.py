@@ -63,6 +63,27 @@ class WorkerSettings(BaseModel):
     require_isolation: bool = False
 
 
+class LimitSettings(BaseModel):
+    """`NINELIVES_LIMITS__…`: what a session may use where its project says nothing; 0 does not limit it.
+
+    Attributes:
+        memory_mb: Of each of its processes beyond what it starts with, and of all of them together.
+        cpu_seconds: CPU time of all its processes since it was last started.
+        wall_seconds: From its first start to its end, waits included.
+        processes: Processes and threads at once.
+        output_mb: What it prints; the rest is counted.
+        locked: Projects may ask for less than this, not for more.
+    """
+
+    memory_mb: int = Field(default=1024, ge=0)
+    cpu_seconds: int = Field(default=3600, ge=0)
+    wall_seconds: int = Field(default=0, ge=0)
+    open_files: int = Field(default=4096, ge=0)
+    processes: int = Field(default=256, ge=0)
+    output_mb: int = Field(default=10, ge=0)
+    locked: bool = False
+
+
 class RetentionSettings(BaseModel):
     """`NINELIVES_RETENTION__…`: days that things are kept where a project says nothing; 0 is for ever."""
 
@@ -94,6 +115,7 @@ class Settings(BaseSettings):
     allow_insecure_providers: bool = False
     insecure_hosts: str = "127.0.0.1,localhost"
     worker: WorkerSettings = WorkerSettings()
+    limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log_level: str = "info"
     log_format: Literal["console", "json"] = "console"

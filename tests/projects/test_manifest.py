@@ -183,11 +183,11 @@ def test_all_errors_are_told_at_once():
         ),
         (
             "project: {1: 2}",
-            "ninelives.yaml:1: unknown key '1' in the project; there is connections, display_name, name, retention, triggers, vars",
+            "ninelives.yaml:1: unknown key '1' in the project; there is connections, display_name, limits, name, retention, triggers, vars",
         ),
         (
             "project: {[a]: 2}",
-            "ninelives.yaml:1: unknown key '?' in the project; there is connections, display_name, name, retention, triggers, vars",
+            "ninelives.yaml:1: unknown key '?' in the project; there is connections, display_name, limits, name, retention, triggers, vars",
         ),
         ("project: &a {<<: [*a, *a]}", "ninelives.yaml:1: is nested too deeply, or has too many aliases"),
         ("project: {<<: 5}", "ninelives.yaml:1: only mappings can be merged"),

@@ -11,6 +11,7 @@ from ninelives.run.confine import Mode
 from ninelives_server import ids
 from ninelives_server.worker import isolation, main, sdk
 from ninelives_server.worker.builds import Builds
+from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client
 from ninelives_server.worker.environments import Environments
 from ninelives_server.worker.link import Link
@@ -46,7 +47,7 @@ class Bench:
         self.mode = mode
         self._package = package
         self._patience = patience
-        self.memory: int | None = None
+        self.groups: Groups | None = None
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator["Bench"]:
@@ -56,7 +57,6 @@ class Bench:
                 token=TOKEN,
                 data_dir=self.data_dir,
                 name="bench",
-                memory=self.memory,
             )
             main._prepare(options)
             compiled = self._package.parents[1] / "installed"
@@ -74,6 +74,7 @@ class Bench:
                 environments=Environments(self.data_dir, sdk=place, mode=self.mode),
                 zygotes=self.zygotes,
                 work=self.data_dir / "work",
+                groups=self.groups,
             )
             self.supervisor = Supervisor(identity, parts, link_patience=self._patience)
             link = Link(client.url("link"), client.headers, None, self.supervisor)
@@ -103,7 +104,6 @@ def patience() -> float:
 
 @pytest.fixture
 async def bench(
-    request: pytest.FixtureRequest,
     tmp_path: Path,
     server: FakeServer,
     package: Path,
@@ -113,7 +113,6 @@ async def bench(
     data_dir = tmp_path / "data"
     (data_dir / "private").mkdir(parents=True)
     made = Bench(data_dir, server, package, mode, patience)
-    made.memory = getattr(request, "param", None)
     async with made.open():
         yield made
 

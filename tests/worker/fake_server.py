@@ -69,6 +69,7 @@ class FakeServer:
         self.messages = 0
         self.is_mute = False  # commits and does not answer
         self.stays = False  # answers `park` with `stay`
+        self.wall_left: float | None = None  # of sessions with a limit `wall_seconds`
         self.changed = asyncio.Condition()
         self._sockets: dict[str, WebSocket] = {}
         self._config = {
@@ -260,6 +261,7 @@ class FakeServer:
         return {
             "t": "claimed", "sid": sid, "ep": row.epoch, "start": row.start, "build_sha256": row.build,
             "requirements": row.requirements, "records": len(row.journal),
+            "wall_left": self.wall_left if (row.start.get("limits") or {}).get("wall_seconds") else None,
         }  # fmt: skip
 
     def _commit(self, row: Row, frame: wire.Frame) -> int:

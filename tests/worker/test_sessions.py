@@ -461,23 +461,6 @@ async def test_sessions_run_where_namespaces_are_refused(bench, server: FakeServ
     assert list((bench.data_dir / "work").iterdir()) == []
 
 
-@pytest.mark.parametrize("bench", [512 * 1024 * 1024], indirect=True)
-async def test_a_session_has_limits_of_its_own(bench, server: FakeServer) -> None:
-    """Open files and, where it is asked for, memory: one session does not take everybody's."""
-    code = (
-        "import os\n"
-        "try: bytearray(600 * 1024 * 1024)\n"
-        "except MemoryError: result = 'no memory'\n"
-        "try: files = [open('main.py') for _ in range(5000)]\n"
-        "except OSError: result += ', no files'\n"
-    )
-    row = server.add("ses_1", code)
-
-    await bench.run("ses_1")
-
-    assert row.result == b'"no memory, no files"'
-
-
 @pytest.mark.parametrize("mode", ["mount_namespace", "landlock", "none"])
 async def test_a_session_has_a_home_and_temporary_files_of_its_own(bench, server: FakeServer) -> None:
     """What libraries write there is not seen by other sessions, and goes with the process."""

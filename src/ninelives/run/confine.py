@@ -32,6 +32,9 @@ _AT_FDCWD, _AT_RECURSIVE, _ATTR_RDONLY = -100, 0x8000, 1
 _CAP_VERSION_3 = 0x20080522
 #: No kernel has a capability of a higher number (capabilities(7): 41 of them at Linux 5.9).
 _CAP_LIMIT = 64
+_USER_NAMESPACES = "/proc/sys/user/max_user_namespaces"
+#: More than a zygote ever has sessions.
+_MANY = "100000"
 #: Reads of a covered directory find this mode.
 _COVER = "mode=755,size=64k"
 
@@ -201,8 +204,8 @@ def _enter_namespaces(plan: Plan) -> None:
         _map_self(uid, gid)
     _continue_in_child()
     mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    # Without this, a session could make a user namespace and have capabilities in it again.
-    _write("/proc/sys/user/max_user_namespaces", "0")
+    # Without this, project code could make a user namespace and have capabilities in it again.
+    _write(_USER_NAMESPACES, "0")
 
 
 @contextlib.contextmanager
@@ -326,6 +329,23 @@ def fork_first(own: int) -> int:
     finally:
         with contextlib.suppress(Refused):
             _setns(own, NEWPID)  # unshare(2) works only once, unless the next children's namespace is ours
+
+
+def allow_own_users() -> None:
+    """Let processes of ours make user namespaces, each with `own_users`; it takes capabilities here."""
+    _write(_USER_NAMESPACES, _MANY)
+
+
+def own_users() -> None:
+    """Give this process a user namespace of its own, in which no further one can be made.
+
+    What is counted for a user (RLIMIT_NPROC) is counted in it alone (Linux 5.14). It opens nothing: what is
+    mounted belongs to the namespace outside.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    unshare(NEWUSER)
+    _map_self(uid, gid)
+    _write(_USER_NAMESPACES, "0")
 
 
 def private_view(build: str, builds: str, work: str) -> str:

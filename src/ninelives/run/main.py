@@ -7,6 +7,7 @@ or one whose supervisor is gone, ends the process instead.
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 
 from ninelives import host
 from ninelives.errors import Divergence, Stopped
-from ninelives.run import compat, entry, loader, loops, tracebacks
+from ninelives.run import compat, entry, limits, loader, loops, tracebacks
 from ninelives.run.classify import Classifier
 from ninelives.run.core import Core
 from ninelives.run.link import Link
@@ -116,13 +117,15 @@ class _Run:
                 session_id=self._session_id,
             )
             self._strand = self._core.main
-        self._output = Output(link, past, self._masks, self._strand)
+        self._limits: limits.Limits = start.get("limits") or {}
+        self._output = Output(link, past, self._masks, self._strand, self._limits.get(limits.OUTPUT, 0))
 
     # --- setting up ---------------------------------------------------------------------------------------
 
     def begin(self, stops: list[Frame]) -> None:
         """Take the places of what user code uses, and start to listen."""
         connections = self._start.get("connections") or ()
+        faulthandler.register(limits.DUMP_SIGNAL, file=2, all_threads=True)
         if self._core is None:
             signal.signal(_STOP_SIGNAL, _raise_stopped)
             self._output.is_single = True
@@ -173,6 +176,9 @@ class _Run:
         except SystemExit as error:
             return ("completed", None, None) if error.code in {None, 0} else ("error", None, error)
         except BaseException as error:
+            if isinstance(error, MemoryError):
+                limits.ease()
+            limits.explain(error, self._limits)
             entry.explain(error)
             return "error", None, error
 
@@ -215,13 +221,13 @@ class _Run:
         """Report what came of the session, and wait until that is committed."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-        self._output.flush_all()
+        self._output.end()
         document = None if error is None else self._document(error)
         self._report(state, b"" if error is not None else self._result(result), document)
 
     def _end_with(self, error: BaseException) -> NoReturn:
         """End the session with an error, now, in whatever thread."""
-        self._output.flush_all()
+        self._output.end()
         self._report("error", b"", self._document(error))
         os._exit(0)
 

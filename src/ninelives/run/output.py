@@ -14,12 +14,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ninelives.run import limits
 from ninelives.run.link import Link
 from ninelives.run.masking import Masks
 from ninelives.run.past import Past
 from ninelives.run.scope import Strand, current
 
 PRINT, STDERR = "print", "stderr"
+#: The level of what is said about the output itself.
+ABOUT = "ninelives"
 
 _wall = time.time
 _real_print = builtins.print
@@ -31,7 +34,9 @@ _LONGEST = 200_000
 class Output:
     """Sends what is printed."""
 
-    def __init__(self, link: Link, past: Past, masks: Masks, main: Strand) -> None:
+    def __init__(self, link: Link, past: Past, masks: Masks, main: Strand, limit_mb: int = 0) -> None:
+        """Keep up to `limit_mb` of what the session prints, all of its processes together; 0 keeps all."""
+        self._room = Room(limit_mb, past.log_bytes)
         self._link = link
         self._past = past
         self._masks = masks
@@ -107,6 +112,14 @@ class Output:
             while self._pending:
                 self._send(*self._pending.popitem()[1])
 
+    def end(self) -> None:
+        """Send everything, and say how much was not kept."""
+        self.flush_all()
+        if self._room.lost_bytes:
+            n = self._main.take_log()
+            if n >= self._past.logs(self._main.name):
+                self._post_at(n, self._main, ABOUT, self._room.last_word())
+
     def _strand(self) -> Strand:
         if self.is_single:
             return self._main
@@ -124,6 +137,10 @@ class Output:
         n = strand.take_log()
         if n < self._past.logs(strand.name):
             return
+        if kept := self._room.fit(self._masks.text(text).encode("utf-8", "backslashreplace")):
+            self._post_at(n, strand, level, kept)
+
+    def _post_at(self, n: int, strand: Strand, level: str, data: bytes) -> None:
         now = _wall()
         head = {
             "t": "record",
@@ -136,7 +153,41 @@ class Output:
             "start": now,
             "end": now,
         }
-        self._link.post(head, None, self._masks.text(text).encode("utf-8", "backslashreplace"))
+        self._link.post(head, None, data)
+
+
+class Room:
+    """How much more of the output is kept; the rest is counted."""
+
+    def __init__(self, limit_mb: int, used: int) -> None:
+        self._limit_mb = limit_mb
+        self._limit = limit_mb * limits.MB
+        self._used = used
+        #: What says that the limit was reached goes beyond it: so the next process knows that it was said.
+        self._has_said = used > self._limit
+        self.lost_bytes = 0
+        self.lost_pieces = 0
+
+    def fit(self, data: bytes) -> bytes:
+        """Return what is kept of a piece; the one that reaches the limit says so at its end."""
+        if not self._limit or self._used + len(data) <= self._limit:
+            self._used += len(data)
+            return data
+        if self._has_said:
+            self.lost_bytes += len(data)
+            self.lost_pieces += 1
+            return b""
+        self._has_said = True
+        kept = data[: max(0, self._limit - self._used)].decode("utf-8", "ignore").encode()
+        self._used = self._limit
+        why = limits.words(limits.OUTPUT, self._limit_mb)
+        cut = len(data) - len(kept)
+        return kept + f"\nninelives: {why}; {cut} bytes of this and all that follows are cut\n".encode()
+
+    def last_word(self) -> bytes:
+        """Say how much was not kept."""
+        lost, pieces = self.lost_bytes, self.lost_pieces
+        return f"ninelives: {lost} more bytes in {pieces} pieces were printed and not kept\n".encode()
 
 
 class Stream(io.TextIOBase):

@@ -21,11 +21,16 @@ class Record(NamedTuple):
 
 
 class Past:
-    """Finds committed records by their keys."""
+    """Finds committed records by their keys.
+
+    Attributes:
+        log_bytes: How much earlier processes have printed.
+    """
 
     def __init__(self) -> None:
         self.last_seq = 0
         self.count = 0
+        self.log_bytes = 0
         self._calls: dict[str, dict[int, Record]] = {}
         self._values: dict[str, dict[int, Record]] = {}
         self._logs: dict[str, int] = {}
@@ -38,6 +43,7 @@ class Past:
         strand, n, track = head["strand"], head["n"], head["track"]
         if track == "log":
             self._logs[strand] = max(self._logs.get(strand, 0), n + 1)
+            self.log_bytes += len(frame.body)
             return
         place = self._calls if track == "call" else self._values
         place.setdefault(strand, {})[n] = _record(head, frame.body)

@@ -73,7 +73,7 @@ class Formatter:
         except Exception:
             text = "its message cannot be shown"
         notes = [str(line) for line in getattr(error, "__notes__", ())]
-        return "\n".join([text, *notes]).replace(self._root, "")
+        return "\n".join(part for part in (text, *notes) if part).replace(self._root, "")
 
     def _parts(self, error: BaseException, seen: set[int]) -> Iterator[str]:
         seen.add(id(error))

@@ -12,7 +12,8 @@ Session -> supervisor -> server
     waiting is_waiting (all strands wait, or not any more)
     done    i state error|null                                     body: result as JSON
 Server -> supervisor -> session
-    start   session_id entrypoint is_durable env event seed secrets semantics records  (first frame)
+    start   session_id entrypoint is_durable env event seed secrets semantics records limits
+            (first frame)
     past    seq track strand n kind name digest status attempt start end          body: value
     go      (the journal is complete)
     ack     i seq
@@ -25,7 +26,7 @@ On the link every frame also has `sid` and `ep` (epoch), and these are added:
 Worker -> server
     hello      worker_id name slots python isolation sessions[{sid,ep}]
     claim      sid activity_id attempt
-    died       sid ep signal|null exit_code|null reason stderr
+    died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker
     welcome    worker_id

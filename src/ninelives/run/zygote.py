@@ -5,9 +5,10 @@ socket of sequenced packets. The first packet says how to confine itself (`confi
 environment runs. It takes on the environment's packages, imports what its sessions may share (`preload`) and
 answers one request after the other:
 
-    -> fork    id build work|null   with descriptors: the session's socket, its output
+    -> fork    id build work|null limits wall_left|null
+               with descriptors: the session's socket, its output, perhaps its control group's `cgroup.procs`
     <- forked  id pid               pid as this process sees it
-    <- exited  id code|null signal|null
+    <- exited  id code|null signal|null limit{name limit used}|null
     -> kill    id                   the session's whole process tree
     -> preload build                <- preloaded left{module: reason} missed[variable]
 
@@ -21,26 +22,44 @@ import gc
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import struct
 import sys
+import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 _PACKET = 65536
 #: A child that ended without a message of its pid namespace's first process was killed.
 _STATUS = struct.Struct("=i")
 
 
-class _Session(NamedTuple):
-    """A running session: its name, the descriptor that tells its end, and the pipe with its exit status."""
+#: Between two looks at what the sessions use. seconds
+_LOOK = 1.0
+#: How long a session that is to be killed may say where it stands. seconds
+_LAST_WORDS = 0.3
 
-    name: str
-    pidfd: int
-    report: int
+
+class _Session:
+    """A running session.
+
+    Attributes:
+        pidfd: Tells its end.
+        report: The pipe with its exit status.
+        excess: The limit that it has reached (`watch.Excess`); it is killed at `kill_at`.
+    """
+
+    def __init__(self, request: dict[str, Any], pidfd: int, report: int) -> None:
+        self.name: str = request["id"]
+        self.pidfd = pidfd
+        self.report = report
+        self.limits: dict[str, int] = request.get("limits") or {}
+        self.wall_left: float | None = request.get("wall_left")
+        self.began = time.monotonic()
+        self.excess: Any = None
+        self.kill_at = 0.0
 
 
 def main() -> None:
@@ -91,19 +110,25 @@ class _Zygote:
         self._is_namespaced = spec["plan"]["mode"] == "mount_namespace"
         self._builds: str = spec["builds"]
         self._work: str = spec["work"]
-        self._limits = (int(spec["files"]), spec["memory"])
         self._sessions: dict[int, _Session] = {}
         self._pid_namespace = confine.own_pid_namespace() if self._is_namespaced else -1
         self._poll = select.poll()
         self._poll.register(control, select.POLLIN)
+        self._look_at = 0.0
 
     def serve(self) -> None:
         """Answer requests until the supervisor is gone."""
+        from ninelives.run import confine
+
+        if self._is_namespaced:
+            confine.allow_own_users()
         gc.collect()
         gc.freeze()
         self._tell(t="ready", pid=os.getpid())
         while True:
-            ready = self._poll.poll(1000)
+            ready = self._poll.poll(
+                100 if any(s.excess is not None for s in self._sessions.values()) else 1000
+            )
             for fd, _ in ready:
                 if fd != self._control.fileno():
                     self._bury(fd)
@@ -111,6 +136,32 @@ class _Zygote:
                     self._end()
             if not ready:
                 _kill_orphans(set(self._sessions))
+            self._watch(time.monotonic())
+
+    def _watch(self, now: float) -> None:
+        """Have sessions that have reached a limit say where they stand, and kill them."""
+        from ninelives.run import limits, watch
+
+        for pid, session in self._sessions.items():
+            if session.excess is not None and now >= session.kill_at:
+                self._kill_one(pid, session)
+        watched = {
+            p: s
+            for p, s in self._sessions.items()
+            if s.excess is None and (s.limits or s.wall_left is not None)
+        }
+        if now < self._look_at or not watched:
+            return
+        self._look_at = now + _LOOK
+        for pid, used in watch.usages(watched).items():
+            session = watched[pid]
+            seconds = now - session.began
+            found = watch.excess(used, session.limits, seconds=seconds, wall_left=session.wall_left)
+            if found is not None:
+                session.excess, session.kill_at = found, now + _LAST_WORDS
+                speaker = watch.session_process(pid, is_first=self._is_namespaced)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(speaker or pid, limits.DUMP_SIGNAL)
 
     def _tell(self, **message: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -118,7 +169,7 @@ class _Zygote:
 
     def _answer(self) -> bool:
         try:
-            data, ancillary, _, _ = self._control.recvmsg(_PACKET, socket.CMSG_SPACE(2 * 4))
+            data, ancillary, _, _ = self._control.recvmsg(_PACKET, socket.CMSG_SPACE(3 * 4))
         except ConnectionResetError:
             return False
         if not data:
@@ -150,7 +201,7 @@ class _Zygote:
         try:
             pid = confine.fork_first(self._pid_namespace) if self._is_namespaced else os.fork()
         except OSError as error:
-            self._tell(t="exited", id=request["id"], code=None, signal=None, why=str(error))
+            self._tell(t="exited", id=request["id"], code=None, signal=None, why=str(error), limit=None)
             for fd in (*fds, ours, theirs):
                 os.close(fd)
             return
@@ -159,21 +210,26 @@ class _Zygote:
         for fd in (*fds, theirs):
             os.close(fd)
         pidfd = os.pidfd_open(pid)
-        self._sessions[pid] = _Session(request["id"], pidfd, ours)
+        self._sessions[pid] = _Session(request, pidfd, ours)
         self._poll.register(pidfd, select.POLLIN)
         self._tell(t="forked", id=request["id"], pid=pid)
 
     def _become_session(self, request: dict[str, Any], fds: list[int], report: int) -> None:
         """In the child: never returns."""
-        from ninelives.run import confine, landlock
+        from ninelives.run import confine, landlock, limits
 
         status = 70  # EX_SOFTWARE of sysexits.h
         try:
             self._forget()
-            _limit(*self._limits)
+            for group in fds[2:]:
+                os.write(group, b"0")
+                os.close(group)
+            is_counted = len(fds) > 2
+            limits.restrict(request.get("limits") or {})
             _redirect(fds[1])
             if self._is_namespaced:
-                status = _first_process(request, fds[0], report, self._builds, self._work)
+                places = (self._builds, self._work)
+                status = _first_process(request, fds[0], report, places, is_counted=is_counted)
             else:
                 os.close(report)
                 landlock.seclude()
@@ -209,21 +265,23 @@ class _Zygote:
             status = _STATUS.unpack(told)[0]
         code = os.waitstatus_to_exitcode(status)
         ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
-        self._tell(t="exited", id=session.name, **ended)
+        limit = session.excess and session.excess._asdict()
+        self._tell(t="exited", id=session.name, **ended, limit=limit)
 
     def _kill(self, name: str) -> None:
         for pid, session in self._sessions.items():
             if session.name == name:
-                signal.pidfd_send_signal(session.pidfd, signal.SIGKILL)
-                if not self._is_namespaced:
-                    _kill_descendants(pid)
+                self._kill_one(pid, session)
+
+    def _kill_one(self, pid: int, session: _Session) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(session.pidfd, signal.SIGKILL)
+        if not self._is_namespaced:
+            _kill_descendants(pid)
 
     def _end(self) -> None:
         for pid, session in self._sessions.items():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(session.pidfd, signal.SIGKILL)
-            if not self._is_namespaced:
-                _kill_descendants(pid)
+            self._kill_one(pid, session)
         os._exit(0)
 
 
@@ -245,15 +303,20 @@ def _redirect(output: int) -> None:
     os.close(output)
 
 
-def _first_process(request: dict[str, Any], sock: int, report: int, builds: str, work: str) -> int:
+def _first_process(
+    request: dict[str, Any], sock: int, report: int, places: tuple[str, str], *, is_counted: bool
+) -> int:
     """Be the first process of a session's PID namespace: start the session, bury orphans, report its end.
 
     The session cannot be this process: the kernel ignores signals that it sends to itself.
     """
-    from ninelives.run import confine, landlock
+    from ninelives.run import confine, landlock, limits
 
     confine.die_with_parent()
-    view = confine.private_view(request["build"], builds, work)
+    view = confine.private_view(request["build"], *places)
+    confine.own_users()
+    if not is_counted:
+        limits.restrict_processes(request.get("limits") or {})
     confine.renounce()
     landlock.seclude()
     confine.set_dumpable(False)
@@ -305,17 +368,6 @@ def _run(request: dict[str, Any], sock: int, work: str) -> None:
     program.run_session(socket.socket(fileno=sock), request["build"])
     sys.stdout.flush()
     sys.stderr.flush()
-
-
-def _limit(files: int, memory: int | None) -> None:
-    """Set what one process of a session may use: open files, and bytes of address space."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard != resource.RLIM_INFINITY:
-        files = min(files, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-    if memory is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 def _children(pid: int | str = "self") -> list[int]:

@@ -15,9 +15,12 @@ from ninelives_server.model.triggers import TriggerType
 from ninelives_server.projects import document, schedules
 from ninelives_server.projects.document import Node
 from ninelives_server.projects.problems import Problems, nearest
+from ninelives_server.settings import LimitSettings
 
 #: In the order in which they are looked for.
 FILE_NAMES = ("ninelives.yaml", "autokitteh.yaml")
+#: What `limits` may hold.
+LIMITS = tuple(name for name in LimitSettings.model_fields if name != "locked")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +83,7 @@ class Manifest:
         name: Of the project; empty where it has none.
         display_name: `None` where it says nothing about it.
         retention: Days by `sessions`, `events` and `logs`, as far as given.
+        limits: What a session may use, by name, as far as given (`ninelives.run.limits`); 0 is no limit.
         warnings: What its author should know; each names its line.
     """
 
@@ -88,6 +92,7 @@ class Manifest:
     name: str
     display_name: str | None
     retention: Mapping[str, int]
+    limits: Mapping[str, int]
     variables: tuple[ManifestVariable, ...]
     connections: tuple[ManifestConnection, ...]
     triggers: tuple[ManifestTrigger, ...]
@@ -137,6 +142,7 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             "name": manifest.name,
             "display_name": manifest.display_name or "",
             "retention": dict(manifest.retention),
+            "limits": dict(manifest.limits),
             "vars": variables(manifest.variables),
             "connections": [
                 {"name": c.name, "integration": c.integration, "vars": variables(c.variables)}
@@ -148,6 +154,15 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             ],
         },
     }
+
+
+def _numbers(project: Node, key: str, names: Sequence[str]) -> dict[str, int]:
+    """Return the whole numbers of a mapping of the project."""
+    node = project.get(key)
+    if node is None:
+        return {}
+    found = {name: node.get(name) for name in names}
+    return {n: f.value for n, f in found.items() if f is not None and isinstance(f.value, int)}
 
 
 class _Parser:
@@ -164,17 +179,13 @@ class _Parser:
         # Without a version, a manifest of ours: durable is what this server is for.
         durable = version != "v2"
         display = project.get("display_name")
-        retention = project.get("retention") or Node(root.line, {})
         return Manifest(
             file=self._file,
             version=version,
             name=project.text("name"),
             display_name=None if display is None else project.text("display_name"),
-            retention={
-                name: found.value
-                for name in ("sessions", "events", "logs")
-                if (found := retention.get(name)) is not None and isinstance(found.value, int)
-            },
+            retention=_numbers(project, "retention", ("sessions", "events", "logs")),
+            limits=_numbers(project, "limits", LIMITS),
             variables=self._variables(project),
             connections=tuple(self._connection(node) for node in self._unique(project, "connections")),
             triggers=tuple(self._trigger(node, durable) for node in self._unique(project, "triggers")),

@@ -7,11 +7,13 @@ a savepoint. An operation that is refused fails nothing but itself.
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from ninelives_server import log
 from ninelives_server.model.sessions import Session, SessionState
-from ninelives_server.sessions import ends, records
+from ninelives_server.sessions import ends, limits, records
+from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.records import Answer, Call, Died, Done, Op, Park, Put, Record, Waiting
 from ninelives_server.store import inbox, journal, sessions
 from ninelives_server.store.core import Tx
@@ -57,7 +59,16 @@ def is_live(head: Head) -> bool:
 class Unit:
     """The operations of one transaction."""
 
-    def __init__(self, tx: Tx, *, vault: Vault, calls: Answers, limit: int) -> None:
+    def __init__(
+        self,
+        tx: Tx,
+        *,
+        vault: Vault,
+        calls: Answers,
+        limit: int,
+        bounds: Limits | None = None,
+    ) -> None:
+        self._bounds = bounds or Limits()
         self._tx = tx
         self._vault = vault
         self._calls = calls
@@ -262,9 +273,15 @@ class Unit:
         is_stopping = session is not None and session.stop_requested is not None
         if is_due or is_stopping or inbox.has_unread(self._tx, head.id):
             return records.Stay()
-        sessions.park(self._tx, head.id, op.until)
+        sessions.park(self._tx, head.id, self._until(head, session, op.until))
         self._heads[head.id] = head._replace(worker_id=None, state=SessionState.WAITING)
         return records.Parked()
+
+    def _until(self, head: Head, session: Session | None, until: datetime | None) -> datetime | None:
+        """Return when a parked session is to be looked at: when it is due, or its time is over."""
+        allowed = self._bounds.of(sessions.pinned(self._tx, head.id).limits)
+        end = limits.deadline(allowed, None if session is None else session.started_at)
+        return min((at for at in (until, end) if at is not None), default=None)
 
     def _waiting(self, head: Head, op: Waiting) -> Answer:
         state = SessionState.WAITING if op.is_waiting else SessionState.RUNNING
@@ -298,6 +315,10 @@ class Unit:
         if op.reason == "shutdown" and session.is_durable:
             sessions.release(self._tx, head.id)
             return records.Buried("retry", 0)
+        if op.limit is not None:
+            error = ends.over_limit(op, journal.last(self._tx, head.id))
+            self._end(head, SessionState.ERROR, error=error)
+            return records.Buried("error", 0)
         crashes = head.crashes + 1
         if not session.is_durable or crashes >= ends.DEATHS:
             self._end(head, SessionState.ERROR, error=self._obituary(head, op, session))

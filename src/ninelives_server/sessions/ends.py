@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ninelives.run import limits
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.records import Died
 from ninelives_server.store import sessions
@@ -64,6 +65,28 @@ def full(limit: int) -> dict[str, Any]:
     return error("JournalFull", message, seq=limit)
 
 
+def over_limit(op: Died, last: Row | None) -> dict[str, Any]:
+    """Return the error of a session that was killed because it used too much."""
+    excess = op.limit or {}
+    name, limit = str(excess.get("name")), int(excess.get("limit") or 0)
+    return error(
+        "LimitExceeded",
+        f"{limits.words(name, limit)}; it was {_after(last)}",
+        traceback=op.stderr,
+        seq=last and last.seq,
+    )
+
+
+def too_late(allowed: Mapping[str, int], last: Row | None) -> dict[str, Any]:
+    """Return the error of a session whose time was over while it had no process."""
+    message = f"{limits.words(limits.WALL, allowed[limits.WALL])}; it was waiting {_after(last)}"
+    return error("LimitExceeded", message, seq=last and last.seq)
+
+
+def _after(last: Row | None) -> str:
+    return "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+
+
 def lost(last: Row | None) -> dict[str, Any]:
     """Return the error of a session that is not durable and whose worker is gone."""
     message = "its worker was lost; only durable sessions go on elsewhere (is_durable, or --durable)"
@@ -78,7 +101,7 @@ def too_large(limit: int) -> dict[str, Any]:
 
 def obituary(op: Died, last: Row | None, *, is_durable: bool) -> dict[str, Any]:
     """Return the error of a session whose process cannot be kept alive."""
-    where = "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+    where = _after(last)
     if op.reason == "shutdown":
         kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
     elif is_durable:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import Session, SessionState
-from ninelives_server.sessions import ends
+from ninelives_server.sessions import ends, limits
 from ninelives_server.sessions.commit import Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
@@ -34,6 +34,7 @@ class Claimed(NamedTuple):
         start: The first frame for its process.
         records: How many frames `past` follow it.
         stop: That it was asked to stop, and how.
+        wall_left: How long it may still take; `None` does not limit it. seconds
     """
 
     epoch: int
@@ -42,6 +43,7 @@ class Claimed(NamedTuple):
     requirements: Sequence[str]
     records: int
     stop: Mapping[str, object] | None
+    wall_left: float | None = None
 
 
 class NotClaimed(NamedTuple):
@@ -103,7 +105,7 @@ class Journal:
         return await self._store.read(lambda tx: _look(tx, session_id))
 
     def _unit(self, tx: Tx) -> Unit:
-        return Unit(tx, vault=self._vault, calls=self._calls, limit=self._limit)
+        return Unit(tx, vault=self._vault, calls=self._calls, limit=self._limit, bounds=self._starts.limits)
 
     def _claim(self, tx: Tx, worker_id: str, session_id: str) -> Claimed | NotClaimed:
         session = sessions.by_id(tx, session_id, lock=True)
@@ -118,12 +120,20 @@ class Journal:
         if _is_asleep(tx, session):
             return NotClaimed("parked", session.wake_at)
         epoch = session.epoch + 1
+        pinned = sessions.pinned(tx, session_id)
+        allowed = self._starts.limits.of(pinned.limits)
+        end = limits.deadline(allowed, session.started_at or tx.now)
+        if end is not None and end <= tx.now and session.stop_requested is None:
+            self._end(tx, session, SessionState.ERROR, ends.too_late(allowed, journal.last(tx, session_id)))
+            return NotClaimed("ended")
         sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
         tx.notify("session", session_id)
-        pinned = sessions.pinned(tx, session_id)
         count = journal.count(tx, session_id) if session.epoch else 0
-        start = self._starts.frame(tx, session, pinned.sealed_start, records=count)
-        return Claimed(epoch, start, pinned.build_sha256, pinned.requirements, count, session.stop_requested)
+        start = self._starts.frame(tx, session, pinned, records=count)
+        left = None if end is None else (end - tx.now).total_seconds()
+        return Claimed(
+            epoch, start, pinned.build_sha256, pinned.requirements, count, session.stop_requested, left
+        )
 
     def _is_over(self, tx: Tx, session: Session) -> bool:
         """End a session that must not be started (again)."""

@@ -190,6 +190,7 @@ class Link:
             build_sha256=answer.build_sha256,
             requirements=list(answer.requirements),
             records=answer.records,
+            wall_left=answer.wall_left,
         )
 
     async def _token(self, frame: Frame) -> None:

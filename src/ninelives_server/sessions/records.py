@@ -102,7 +102,11 @@ class Done(NamedTuple):
 
 
 class Died(NamedTuple):
-    """The process is gone without a word."""
+    """The process is gone without a word.
+
+    Attributes:
+        limit: The limit for which it was killed: `{name, limit, used}`.
+    """
 
     session_id: str
     epoch: int
@@ -110,6 +114,7 @@ class Died(NamedTuple):
     exit_code: int | None
     reason: str
     stderr: str
+    limit: Mapping[str, Any] | None = None
 
 
 Op: TypeAlias = Put | Call | Park | Waiting | Done | Died
@@ -235,6 +240,7 @@ def _died(head: Mapping[str, Any]) -> Died:
         exit_code=head.get("exit_code"),
         reason=str(head.get("reason") or "")[:500],
         stderr=str(head.get("stderr") or "")[-4000:],
+        limit=head.get("limit"),
     )
 
 

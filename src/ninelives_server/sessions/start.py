@@ -10,12 +10,14 @@ import secrets
 import sys
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ninelives_server.model.actors import Actor, ActorKind, Role
 from ninelives_server.model.sessions import SEMANTICS, NewSession, Session
+from ninelives_server.sessions.limits import Limits
 from ninelives_server.store import sessions
 from ninelives_server.store.core import Tx
+from ninelives_server.store.sessions import Pinned
 from ninelives_server.vault.vault import Vault
 
 #: A shorter secret is not masked: it would black out half of what people read. characters
@@ -55,7 +57,9 @@ class Starts:
         accounts: Accounts,
         base_url: str,
         ca_file: str | None = None,
+        limits: Limits | None = None,
     ) -> None:
+        self.limits: Final = limits or Limits()
         self._vault = vault
         self._variables = variables
         self._accounts = accounts
@@ -91,9 +95,9 @@ class Starts:
         store = {"store_public_url": f"{self._base_url}/store/{project_id}"}
         return {**addresses, **store, **self._variables.environment(tx, project_id)}
 
-    def frame(self, tx: Tx, session: Session, sealed_start: bytes, *, records: int) -> dict[str, Any]:
+    def frame(self, tx: Tx, session: Session, pinned_row: Pinned, *, records: int) -> dict[str, Any]:
         """Return the `start` frame of a session's next process."""
-        plain = self._vault.open(tx, session.project_id, _context(session.id), sealed_start)
+        plain = self._vault.open(tx, session.project_id, _context(session.id), pinned_row.sealed_start)
         pinned: dict[str, Any] = json.loads(plain)
         actor = actor_of(session)
         accounts, masked = self._accounts.session_environment(tx, session.project_id, actor)
@@ -115,6 +119,7 @@ class Starts:
             "secret_names": named,
             "semantics": pinned["semantics"],
             "records": records,
+            "limits": self.limits.of(pinned_row.limits),
             "tz": pinned["tz"],
             "ca_file": self._ca_file,
             "connections": sessions.connection_names(tx, session.project_id),

@@ -33,7 +33,12 @@ _is_the_one = _t.id == _id
 _BY_ID = sa.select(*_COLUMNS).where(_is_the_one)
 _LOCK = _BY_ID.with_for_update()
 _PINNED = (
-    sa.select(_t.sealed_start, tables.builds.c.sha256, tables.builds.c.requirements)
+    sa.select(
+        _t.sealed_start,
+        tables.builds.c.sha256,
+        tables.builds.c.requirements,
+        tables.builds.c.manifest[("project", "limits")],
+    )
     .join(tables.builds, tables.builds.c.id == _t.build_id)
     .where(_is_the_one)
 )
@@ -79,11 +84,16 @@ class Target(NamedTuple):
 
 
 class Pinned(NamedTuple):
-    """What a claim needs of a session beyond its row."""
+    """What a claim needs of a session beyond its row.
+
+    Attributes:
+        limits: Those that its build's manifest gives; `None` for none.
+    """
 
     sealed_start: bytes
     build_sha256: str
     requirements: list[str]
+    limits: Mapping[str, int] | None
 
 
 def _model(row: Any) -> Session:

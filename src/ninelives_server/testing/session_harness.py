@@ -173,6 +173,7 @@ class Program:
     event_id: str | None = None
     event_type: str | None = None
     ca_file: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 class Harness:
@@ -325,6 +326,7 @@ class Process:
             tz="UTC",
             ca_file=program.ca_file,
             connections=list(program.connections),
+            limits=dict(program.limits),
         )
         for row in self.journal.in_order():
             self._sock.sendall(wire.encode({"t": "past", "seq": row.seq, **row.head}, row.body))

@@ -27,6 +27,7 @@ from ninelives_server.model.sessions import SESSION_QUEUE
 from ninelives_server.worker import isolation, sdk, tidy
 from ninelives_server.worker.activity import SessionActivity
 from ninelives_server.worker.builds import Builds
+from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client, Config
 from ninelives_server.worker.environments import Environments
 from ninelives_server.worker.link import Link
@@ -39,8 +40,6 @@ logger = log.get(__name__)
 #: What one session is reckoned to take, where the number of slots is not given. bytes
 _SESSION = 64 * 1024 * 1024
 _SLOTS = 200
-#: Open files that a session may have.
-_FILES = 4096
 _HEARTBEATS = timedelta(seconds=2)
 #: Temporal's part of stopping takes no longer than this after the sessions have ended. seconds
 _FAREWELL = 5.0
@@ -56,7 +55,6 @@ class Options:
     Attributes:
         data_dir: Builds, environments and working directories; nothing of it is needed for long.
         slots: Sessions at once; 0 means free memory / 64 MB, at most 200.
-        memory: Address space that a session's process may have; `None` does not limit it. bytes
         private: What sessions must not see, beside `data_dir`.
     """
 
@@ -65,7 +63,6 @@ class Options:
     data_dir: Path
     name: str
     slots: int = 0
-    memory: int | None = None
     require_isolation: bool = False
     ca_file: Path | None = None
     private: tuple[Path, ...] = ()
@@ -81,7 +78,6 @@ def run(
     require_isolation: bool = False,
     ca_file: Path | None = None,
     private_dirs: Sequence[Path] = (),
-    memory: int | None = None,
     parent: int | None = None,
 ) -> int:
     """Run a worker until SIGTERM or SIGINT, see `Options`; return its exit status.
@@ -101,7 +97,6 @@ def run(
         data_dir=data_dir.resolve(),
         name=name,
         slots=slots,
-        memory=memory,
         require_isolation=require_isolation,
         ca_file=ca_file,
         private=tuple(private_dirs),
@@ -169,6 +164,9 @@ class _Life:
             logger.warning("isolation.missing", note="project code can read this server's keys")
         place = await asyncio.to_thread(_prepare, options)
         environments = Environments(options.data_dir, sdk=place.sdk, mode=mode, private=options.private)
+        groups = await asyncio.to_thread(Groups.found)
+        if groups is not None:
+            stack.callback(groups.close)
         zygotes = Zygotes(lambda kind: _start_zygote(options, mode, place.sdk, kind))
         stack.push_async_callback(zygotes.close)
         identity = Identity(
@@ -182,6 +180,7 @@ class _Life:
             zygotes=zygotes,
             work=options.data_dir / "work",
             ca_file=place.ca_file,
+            groups=groups,
         )
         return Supervisor(identity, parts)
 
@@ -266,8 +265,6 @@ async def _start_zygote(options: Options, mode: Mode, package: Path, kind: Kind)
         "builds": str(builds),
         "work": str(work),
         "hashseed": kind.hashseed,
-        "files": _FILES,
-        "memory": options.memory,
     }
     return await Zygote.start(package, spec)
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ninelives.run import wire
+from ninelives.run import limits, wire
 from ninelives_server import log
+from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client
 from ninelives_server.worker.relay import Relay
 from ninelives_server.worker.tail import Tail
-from ninelives_server.worker.zygotes import End, Zygote, ZygoteLost
+from ninelives_server.worker.zygotes import Bounds, End, Zygote, ZygoteLost
 
 T = TypeVar("T")
 
@@ -28,12 +29,22 @@ logger = log.get(__name__)
 _LEAVE = 5.0
 _SIGKILL = 9
 #: How a worker reports a process that it ended because it stops itself; no fault of the session.
-SHUTDOWN: dict[str, Any] = {"signal": None, "exit_code": None, "reason": "shutdown", "stderr": ""}
+SHUTDOWN: dict[str, Any] = {
+    "signal": None,
+    "exit_code": None,
+    "reason": "shutdown",
+    "stderr": "",
+    "limit": None,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What the server hands out with a session."""
+    """What the server hands out with a session.
+
+    Attributes:
+        wall_left: How long it may still take; `None` does not limit it. seconds
+    """
 
     session_id: str
     epoch: int
@@ -41,6 +52,13 @@ class Claim:
     build_sha256: str
     requirements: tuple[str, ...]
     records: int
+    wall_left: float | None = None
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """What the session may use, by name (`ninelives.run.limits`)."""
+        found: Mapping[str, int] = self.start.get("limits") or {}
+        return found
 
     @classmethod
     def read(cls, head: Mapping[str, Any]) -> "Claim":
@@ -52,6 +70,7 @@ class Claim:
             build_sha256=str(head["build_sha256"]),
             requirements=tuple(head.get("requirements") or ()),
             records=int(head.get("records") or 0),
+            wall_left=head.get("wall_left"),
         )
 
 
@@ -103,9 +122,17 @@ class Running:
         return {"sid": self.claim.session_id, "ep": self.claim.epoch}
 
     async def run(
-        self, zygote: Zygote, build: Path, work: Path | None, *, ca_file: Path | None = None
+        self,
+        zygote: Zygote,
+        build: Path,
+        work: Path | None,
+        *,
+        ca_file: Path | None = None,
+        groups: Groups | None = None,
     ) -> Outcome:
         """Fork the process, run it to its end, and return how the turn ended.
+
+        With `groups` its processes are counted by a control group.
 
         Raises:
             Stopped: `kill` was called.
@@ -113,9 +140,11 @@ class Running:
         try:
             try:
                 start = {**self.claim.start, "t": "start", "ca_file": str(ca_file) if ca_file else None}
-                end = await self._process(zygote, build, work, wire.encode(start))
+                end = await self._process(zygote, build, work, wire.encode(start), groups)
             finally:
                 self.gone.set()
+                if groups is not None:
+                    groups.remove(self._group)
             return await self._conclude(end)
         finally:
             self.relay.close()
@@ -153,15 +182,33 @@ class Running:
         if self._died is not None:
             self._send(self._died)
 
-    async def _process(self, zygote: Zygote, build: Path, work: Path | None, start: bytes) -> End:
+    @property
+    def _group(self) -> str:
+        return f"{self.claim.session_id}-{self.claim.epoch}"
+
+    def _fork(
+        self, zygote: Zygote, build: Path, work: Path | None, groups: Groups | None
+    ) -> tuple[asyncio.Future[End], socket.socket, int]:
+        """Start the process; return how it ends, our end of its socket, and its output."""
+        claim = self.claim
         ours, theirs = socket.socketpair()
         output, theirs_output = os.pipe()
+        processes = claim.limits.get(limits.PROCESSES)
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, theirs_output)
+            stack.enter_context(theirs)
+            group = None
+            if groups is not None and processes:  # the first process of its namespace counts, too
+                group = stack.enter_context(groups.group(self._group, processes + 1))
+            bounds = Bounds(limits=claim.limits, wall_left=claim.wall_left, group=group)
+            ended = zygote.fork(claim.session_id, build, work, theirs, theirs_output, bounds)
+        return ended, ours, output
+
+    async def _process(
+        self, zygote: Zygote, build: Path, work: Path | None, start: bytes, groups: Groups | None
+    ) -> End:
         self._zygote = zygote
-        try:
-            ended = zygote.fork(self.claim.session_id, build, work, theirs, theirs_output)
-        finally:
-            theirs.close()
-            os.close(theirs_output)
+        ended, ours, output = self._fork(zygote, build, work, groups)
         loop = asyncio.get_running_loop()
         ours.setblocking(False)
         await loop.create_unix_connection(lambda: self.relay, sock=ours)
@@ -242,8 +289,11 @@ class Running:
             "exit_code": end.code,
             "reason": why,
             "stderr": text,
+            "limit": end.limit,
         }
-        logger.warning("session.died", **self.key, signal=end.signal, exit_code=end.code, reason=why)
+        logger.warning(
+            "session.died", **self.key, signal=end.signal, exit_code=end.code, reason=why, limit=end.limit
+        )
         self._died = wire.encode(head)
         self._send(self._died)
         return await self._unless_killed(self._verdict)

@@ -17,6 +17,7 @@ from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid, SetupError
 from ninelives_server.worker.builds import Builds
+from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client, Refused
 from ninelives_server.worker.environments import Environments
 from ninelives_server.worker.pool import Zygotes
@@ -52,6 +53,7 @@ class Parts:
     Attributes:
         work: Where sessions' working directories are made in which mounts cannot do it.
         ca_file: Certificates that sessions trust; `None` leaves them the system's.
+        groups: Counts sessions' processes, where the system lets us.
     """
 
     client: Client
@@ -60,6 +62,7 @@ class Parts:
     zygotes: Zygotes
     work: Path
     ca_file: Path | None = None
+    groups: Groups | None = None
 
 
 class Supervisor:
@@ -231,7 +234,7 @@ class Supervisor:
             running.gone.set()
             raise Stopped(running.killed)
         async with self._workplace(claim, build) as work:
-            return await running.run(zygote, build, work, ca_file=parts.ca_file)
+            return await running.run(zygote, build, work, ca_file=parts.ca_file, groups=parts.groups)
 
     @contextlib.asynccontextmanager
     async def _workplace(self, claim: Claim, build: Path) -> AsyncIterator[Path | None]:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,28 @@ class End:
 
     Attributes:
         why: What kept it from starting.
+        limit: The limit for which it was killed: `{name, limit, used}`.
     """
 
     code: int | None
     signal: int | None
     why: str = ""
+    limit: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a session's processes may use.
+
+    Attributes:
+        limits: By name (`ninelives.run.limits`).
+        wall_left: How long it may still take; `None` does not limit it. seconds
+        group: A descriptor of its control group's `cgroup.procs`; the caller's to close.
+    """
+
+    limits: Mapping[str, int] = field(default_factory=dict)
+    wall_left: float | None = None
+    group: int | None = None
 
 
 class ZygoteLost(Exception):
@@ -105,7 +122,13 @@ class Zygote:
         return len(self._ends)
 
     def fork(
-        self, name: str, build: Path, work: Path | None, sock: socket.socket, output: int
+        self,
+        name: str,
+        build: Path,
+        work: Path | None,
+        sock: socket.socket,
+        output: int,
+        bounds: Bounds | None = None,
     ) -> asyncio.Future[End]:
         """Start a session's process; `sock` and `output` stay the caller's to close.
 
@@ -118,8 +141,11 @@ class Zygote:
             return ended
         self._ends[name] = ended
         place = str(work) if work else None
-        request = {"t": "fork", "id": name, "build": str(build), "work": place}
-        self._send(request, [os.dup(sock.fileno()), os.dup(output)])
+        bounds = bounds or Bounds()
+        request: dict[str, object] = {"t": "fork", "id": name, "build": str(build), "work": place}
+        request |= {"limits": dict(bounds.limits), "wall_left": bounds.wall_left}
+        fds = [sock.fileno(), output, *([] if bounds.group is None else [bounds.group])]
+        self._send(request, [os.dup(fd) for fd in fds])
         return ended
 
     def kill(self, name: str) -> None:
@@ -204,7 +230,7 @@ class Zygote:
                 logger.debug("zygote.preloaded", left=message["left"], missed=message["missed"])
                 self._preloads.popleft().set_result(frozenset(message["missed"]))
             case "exited":
-                end = End(message["code"], message["signal"], message.get("why", ""))
+                end = End(message["code"], message["signal"], message.get("why", ""), message.get("limit"))
                 ended = self._ends.pop(message["id"], None)
                 if ended is not None and not ended.done():
                     ended.set_result(end)

@@ -161,3 +161,45 @@ def test_a_plain_session_prints_too(harness, program):
 
     assert (outcome.state, outcome.result, outcome.prints) == ("completed", True, "one\ntwo\n")
     assert {row.head["track"] for row in outcome.journal.in_order()} == {"log"}
+
+
+def _limited(program, source: str):
+    made = program(source)
+    made.limits = {"output_mb": 1}
+    return made
+
+
+_CHATTY = """
+    import ninelives
+    @ninelives.step
+    def work(k):
+        return k
+    def main(event):
+        for k in range(30):
+            print('x' * 99_999)
+            work(k)
+        return 'done'
+    """
+
+
+def test_output_beyond_its_limit_is_counted_and_not_kept(harness, program):
+    """
+    The session goes on; what it printed is cut where the limit was reached, and the log says how much is missing.
+    """
+    outcome = harness.run(_limited(program, _CHATTY))
+
+    printed = outcome.prints
+    assert outcome.state == "completed"
+    assert printed.startswith("x" * 99_999)
+    assert "its limit of 1 MB of output" in printed
+    assert "NINELIVES_LIMITS__OUTPUT_MB" in printed
+    assert f"; {11 * 100_000 - 1024 * 1024} bytes of this and all that follows are cut" in printed
+    assert printed.endswith("ninelives: 1900000 more bytes in 19 pieces were printed and not kept\n")
+    assert len(printed) < 1024 * 1024 + 500
+
+
+def test_the_limit_of_output_holds_over_restarts(harness, program):
+    """
+    Killed anywhere, the session has printed the same in the end: the limit is the session's, not its process's.
+    """
+    harness.crash_everywhere(_limited(program, _CHATTY.replace("range(30)", "range(14)")))
