@@ -64,6 +64,7 @@ class Service:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.aliases = ()
         self.auth_modes = (
             AuthMode(
                 name="oauth_private",
@@ -72,6 +73,26 @@ class Service:
                 fields=(
                     Field(name="client_id", label="Client ID", required=True),
                     Field(name="client_secret", label="Client Secret", kind="secret", required=True),
+                ),
+            ),
+        )
+
+
+class ByKey(Service):
+    """An integration that a key is enough for."""
+
+    def __init__(self, name: str, *aliases: str) -> None:
+        super().__init__(name)
+        self.aliases = aliases
+        self.auth_modes = (
+            AuthMode(
+                name="key",
+                title="Key",
+                uses_oauth=False,
+                fields=(
+                    Field(name="domain", label="Domain", required=True),
+                    Field(name="token", label="Token", kind="secret", required=True),
+                    Field(name="note", label="Note"),
                 ),
             ),
         )
@@ -110,7 +131,7 @@ def services(store: Store, vault: Vault, **more: Any) -> Projects:
     return Projects(
         store=store,
         vault=vault,
-        registry=Registry([Service("salesforce"), Service("slack")]),
+        registry=Registry([Service("salesforce"), Service("slack"), ByKey("telegram", "chat")]),
         filters=Filters(),
         resolver=Resolver(),
         grants=Grants(),

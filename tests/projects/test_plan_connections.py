@@ -109,3 +109,18 @@ async def test_settings_of_a_new_connection_come_from_the_manifest_but_secrets_d
     assert "hush" not in " ".join([*result.warnings, *result.actions])
     assert after.settings == {"client_id": "abc", "FormID": "f2"}
     assert "change settings of connection crm" in again.actions
+
+
+async def test_a_connection_by_a_key_says_how_to_set_it_up(projects: Projects, ada: Actor, database: Store):
+    """
+    An alias is understood, and stored under the integration's own name; nothing in it is authorised.
+    """
+    text = "project:\n  name: p\n  connections: [{name: ai, integration: chat}]\n"
+
+    result = await projects.deploy(ada, bundle=a_bundle(text))
+    ai = await database.read(lambda tx: connections.by_name(tx, result.project_id, "ai"))
+    again = await projects.deploy(ada, bundle=a_bundle(text))
+
+    assert (ai.integration, ai.auth_mode, ai.state) == ("telegram", "key", ConnectionState.INIT_REQUIRED)
+    assert result.warnings == again.warnings
+    assert "`ninelives connection edit p/ai --set domain=DOMAIN --set token=-`" in result.warnings[0]

@@ -24,9 +24,13 @@ class NewConnection(BaseModel):
 
 
 class ConnectionEdit(BaseModel):
-    """Changes; a secret that is blank or left out is kept, and so is the auth mode."""
+    """Changes; a secret that is blank or left out is kept.
+
+    So is the auth mode, but for a connection that was never set up, which takes the one that is given.
+    """
 
     name: str | None = None
+    auth_mode: str | None = None
     settings: dict[str, str] = Field(default_factory=dict)
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
 
@@ -116,7 +120,12 @@ async def edit_connection(
 ) -> documents.ConnectionDoc:
     """Edit a connection; blank secrets are kept."""
     changed = await services.connections.edit(
-        actor, connection_id, settings=edit.settings, secrets=edit.secrets, name=edit.name
+        actor,
+        connection_id,
+        settings=edit.settings,
+        secrets=edit.secrets,
+        name=edit.name,
+        auth_mode=edit.auth_mode,
     )
     return documents.ConnectionDoc.of(changed)
 
@@ -178,6 +187,7 @@ async def list_integrations(services: TheServices, actor: TheActor) -> documents
         items=[
             {
                 "name": integration.name,
+                "aliases": list(integration.aliases),
                 "title": integration.title,
                 "docs_url": integration.docs_url,
                 "callback_url": services.connections.callback_url(integration.name),
@@ -185,6 +195,7 @@ async def list_integrations(services: TheServices, actor: TheActor) -> documents
                     {
                         "name": mode.name,
                         "title": mode.title,
+                        "uses_oauth": mode.uses_oauth,
                         "fields": [
                             {
                                 "name": field.name,

@@ -19,8 +19,9 @@ def connection() -> None:
 
 def _integration(client: Client, name: str) -> Any:
     found = {item["name"]: item for item in client.call("GET", "/integrations")["items"]}
-    if name in found:
-        return found[name]
+    for item in found.values():
+        if name in {item["name"], *item["aliases"]}:
+            return item
     names = ", ".join(found)
     return fail(f"there is no integration {name!r}; there are: {names}", USAGE)
 
@@ -77,7 +78,8 @@ def create(
             "secrets": secrets,
         },
     )
-    out.say(f"authorise it with: ninelives connection init {project}/{name}")
+    if made["state"] == "init_required":
+        out.say(f"authorise it with: ninelives connection init {project}/{name}")
     out.document(output, made, out.fields)
 
 
@@ -103,15 +105,18 @@ def show(connection: str, output: str) -> None:
 @connection.command("edit")
 @click.argument("connection")
 @click.option("--name", help="a new name")
+@click.option("--auth-mode", help="of a connection that was never set up; others keep theirs")
 @_set
 @out.option
-def edit(connection: str, name: str | None, pairs: tuple[str, ...], output: str) -> None:
+def edit(
+    connection: str, name: str | None, auth_mode: str | None, pairs: tuple[str, ...], output: str
+) -> None:
     """Edit a connection; what is not given, secrets included, is kept."""
     client = connect()
     connection_id = client.connection_id(connection)
     now = client.call("GET", f"/connections/{connection_id}")
-    settings, secrets = _fields(client, now["integration"], now["auth_mode"], pairs)
-    body = {"name": name, "settings": settings, "secrets": secrets}
+    settings, secrets = _fields(client, now["integration"], auth_mode or now["auth_mode"], pairs)
+    body = {"name": name, "auth_mode": auth_mode, "settings": settings, "secrets": secrets}
     out.document(output, client.call("PATCH", f"/connections/{connection_id}", body=body), out.fields)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
 from ninelives_server.ids import ConnectionId
-from ninelives_server.integrations.contract import AuthMode, Integration
+from ninelives_server.integrations import entered as entered_values
+from ninelives_server.integrations.contract import AuthMode, Field, Integration
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.connections import Connection, ConnectionState
 from ninelives_server.model.projects import Project
@@ -18,6 +19,8 @@ from ninelives_server.store.core import Tx
 _NAME = re.compile(r"\w{1,100}", re.ASCII)
 #: Longer values are no settings. characters
 _LONGEST = 4096
+#: Of a key file. characters
+_LONGEST_FILE = 65_536
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,7 @@ def edited(
     Raises:
         Invalid: A field does not exist, a value cannot be used, or a required one was never entered.
     """
+    own = entered_values.own_variables(integration, old.settings)
     found = _sorted_out(mode, settings, secrets)
     required = {f.name for f in mode.fields if f.required}
     new = {name: value for name, value in found.settings.items() if value or name not in required}
@@ -90,7 +94,20 @@ def edited(
     if settings or secrets:
         have = {name for name, value in merged.items() if value} | old.secrets_set | set(found.secrets)
         _refuse_missing(mode, have)
-    return replace(found, settings=integration.normalise(mode.name, merged, insecure_hosts))
+    return replace(found, settings={**own, **integration.normalise(mode.name, merged, insecure_hosts)})
+
+
+def checked_mode(old: Connection, mode: AuthMode) -> None:
+    """Check that a connection may be of this mode.
+
+    Raises:
+        Invalid: It was set up with another one.
+    """
+    if mode.name == old.auth_mode:
+        return
+    if old.state not in {ConnectionState.NEW, ConnectionState.INIT_REQUIRED} or old.secrets_set:
+        message = f"connection {old.name!r} was set up with {old.auth_mode}, and keeps that; make a new one"
+        raise Invalid(message, fields={"auth_mode": message})
 
 
 def _refuse_missing(mode: AuthMode, have: set[str] | frozenset[str]) -> None:
@@ -111,9 +128,9 @@ def _sorted_out(mode: AuthMode, settings: Mapping[str, str], secrets: Mapping[st
     }
     wrong |= {name: f"{name} is no secret" for name in secrets if name in known and not known[name].is_secret}
     wrong |= {
-        name: f"{known[name].label} is longer than {_LONGEST} characters"
+        name: f"{known[name].label} is longer than {_longest(known[name])} characters"
         for name, value in (*settings.items(), *secrets.items())
-        if name in known and len(value) > _LONGEST
+        if name in known and len(value) > _longest(known[name])
     }
     if wrong:
         raise Invalid("; ".join(wrong.values()), fields=wrong)
@@ -123,24 +140,28 @@ def _sorted_out(mode: AuthMode, settings: Mapping[str, str], secrets: Mapping[st
     )
 
 
+def _longest(field: Field) -> int:
+    return _LONGEST_FILE if field.is_long else _LONGEST
+
+
 def _filled(mode: AuthMode, settings: Mapping[str, str]) -> dict[str, str]:
     return {f.name: settings.get(f.name) or f.default for f in mode.fields if not f.is_secret}
 
 
 def new_connection(
-    tx: Tx, actor: Actor, project: Project, *, name: str, integration: str, mode: str
+    tx: Tx, actor: Actor, project: Project, *, name: str, integration: str, mode: AuthMode
 ) -> Connection:
-    """Return a connection that nobody has authorised yet, for inserting."""
+    """Return a connection for inserting; one with OAuth still has to be authorised."""
     return Connection(
         id=ConnectionId(ids.new("con")),
         org_id=actor.org_id,
         project_id=project.id,
         name=name,
         integration=integration,
-        auth_mode=mode,
-        state=ConnectionState.INIT_REQUIRED,
+        auth_mode=mode.name,
+        state=ConnectionState.INIT_REQUIRED if mode.uses_oauth else ConnectionState.OK,
         state_since=tx.now,
-        reason="not authorised yet",
+        reason="not authorised yet" if mode.uses_oauth else "",
         provider_reason="",
         settings={},
         secrets_set=frozenset(),
@@ -170,9 +191,12 @@ def changed_fields(old: Connection, entered: Entered) -> Sequence[str]:
 _OF_THE_APP = ("client_id", "environment")
 
 
-def settle_after_edit(tx: Tx, old: Connection, entered: Entered) -> None:
+def settle_after_edit(tx: Tx, old: Connection, mode: AuthMode, entered: Entered) -> None:
     """Put the state right after an edit: another app must be authorised, a new secret is tried at once."""
     changed = set(changed_fields(old, entered))
+    if not mode.uses_oauth:
+        _settle_keys(tx, old, mode, entered)
+        return
     if old.account is not None and changed & set(_OF_THE_APP):
         connections.set_state(
             tx,
@@ -185,3 +209,13 @@ def settle_after_edit(tx: Tx, old: Connection, entered: Entered) -> None:
         refreshes.postpone(tx, old.id, tx.now)
     elif old.state is ConnectionState.NEW:
         connections.set_state(tx, old.id, ConnectionState.INIT_REQUIRED, reason="not authorised yet")
+
+
+def _settle_keys(tx: Tx, old: Connection, mode: AuthMode, entered: Entered) -> None:
+    """A connection without OAuth is ready as soon as everything is entered."""
+    missing = entered_values.missing(mode, entered.settings, old.secrets_set | set(entered.secrets))
+    if missing:
+        reason = f"{' and '.join(f.label for f in missing)} not entered yet"
+        connections.set_state(tx, old.id, ConnectionState.INIT_REQUIRED, reason=reason)
+    else:
+        connections.set_state(tx, old.id, ConnectionState.OK)

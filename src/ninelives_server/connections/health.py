@@ -50,6 +50,8 @@ class Health:
     async def test(self, actor: Actor, connection: Connection) -> TestResult:
         """Make the integration's cheap call; a refused token is refreshed once and tried again."""
         integration = self._parts.registry.get(connection.integration)
+        if not self._parts.registry.mode(connection.integration, connection.auth_mode).uses_oauth:
+            return await self._entered(actor, connection)
         refused: str | None = None
         words = ""
         while True:
@@ -69,6 +71,18 @@ class Health:
                 break
             refused, words = access.token, diagnosis.provider_words
         return await self._parts.store.write(lambda tx: self._tested(tx, actor, connection.id, diagnosis))
+
+    async def _entered(self, actor: Actor, connection: Connection) -> TestResult:
+        """Say whether everything is entered: without OAuth nothing is asked of the service."""
+        if connection.state is not ConnectionState.OK:
+            return await self._told(actor, connection, connection.reason or "it is not set up yet")
+
+        def note(tx: Tx) -> None:
+            _record_test(tx, actor, connection, ok=True)
+
+        await self._parts.store.write(note)
+        title = self._parts.registry.get(connection.integration).title
+        return TestResult(ok=True, message=f"everything is entered; nothing was asked of {title}")
 
     async def _told(self, actor: Actor, connection: Connection, message: str) -> TestResult:
         def note(tx: Tx) -> None:
@@ -105,6 +119,9 @@ class Health:
 
     async def doctor(self, actor: Actor, connection: Connection) -> Sequence[Check]:
         """Check the callback address, the token, and what the integration knows."""
+        if not self._parts.registry.mode(connection.integration, connection.auth_mode).uses_oauth:
+            result = await self._entered(actor, connection)
+            return [Check(name="entered", status="ok" if result.ok else "failed", message=result.message)]
         found = [_callback(self._parts)]
         try:
             await self._refresher.token(connection.id)

@@ -10,11 +10,12 @@ from ninelives_server.connections import entering, explain, grants, health, part
 from ninelives_server.connections.grants import AccessToken
 from ninelives_server.connections.health import RevokeReport, TestResult
 from ninelives_server.connections.keeper import Keeper
+from ninelives_server.connections.keys import Keys, used
 from ninelives_server.connections.pages import FlowStatus, StartLink
 from ninelives_server.connections.refresh import Refresher
 from ninelives_server.connections.safe import Safe
 from ninelives_server.connections.tickets import Tickets
-from ninelives_server.errors import NinelivesError, NotFound
+from ninelives_server.errors import Conflict, NinelivesError, NotFound
 from ninelives_server.ids import ConnectionId
 from ninelives_server.integrations.contract import Check
 from ninelives_server.integrations.http import Outbound
@@ -45,6 +46,7 @@ class Connections:
         self._safe = Safe(vault)
         self._tickets = Tickets(self._parts)
         self._refresher = Refresher(self._parts)
+        self._keys = Keys(self._registry, self._safe)
         self._health = health.Health(self._parts, self._refresher)
         self._keeper = Keeper(self._parts, self._refresher, self._health)
 
@@ -77,6 +79,7 @@ class Connections:
         """
         actor.needs(Role.MEMBER)
         mode = self._registry.mode(integration, auth_mode)
+        integration = self._registry.get(integration).name
         entered = entering.checked(
             self._registry.get(integration),
             mode,
@@ -88,9 +91,7 @@ class Connections:
 
         def make(tx: Tx) -> Connection:
             project = refs.project(tx, actor, project_ref)
-            new = entering.new_connection(
-                tx, actor, project, name=name, integration=integration, mode=mode.name
-            )
+            new = entering.new_connection(tx, actor, project, name=name, integration=integration, mode=mode)
             connections.insert(tx, entering.with_settings(new, entered.settings))
             self._safe.put(tx, new, entered.secret_bytes)
             details = {"name": name, "integration": integration, "auth_mode": mode.name}
@@ -122,8 +123,11 @@ class Connections:
         settings: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         name: str | None = None,
+        auth_mode: str | None = None,
     ) -> Connection:
         """Change what was entered: the mode stays, and so does whatever is blank or left out.
+
+        Only a connection that was never set up, as one that a manifest has brought, takes another mode.
 
         A grant is kept; where client id or environment changed, it belongs to another app, and the state says
         that it has to be authorised again.
@@ -131,7 +135,8 @@ class Connections:
         actor.needs(Role.MEMBER)
         old = await self.get(actor, ref)
         integration = self._registry.get(old.integration)
-        mode = self._registry.mode(old.integration, old.auth_mode)
+        mode = self._registry.mode(old.integration, auth_mode or old.auth_mode)
+        entering.checked_mode(old, mode)
         entered = entering.edited(
             integration, mode, old, settings or {}, secrets or {}, self._parts.http.insecure_hosts
         )
@@ -140,11 +145,12 @@ class Connections:
 
         def change(tx: Tx) -> Connection:
             current = refs.connection(tx, actor, old.id, lock=True)
+            entering.checked_mode(current, mode)
             connections.set_entered(
-                tx, current, name=name or current.name, settings=entered.settings, auth_mode=current.auth_mode
+                tx, current, name=name or current.name, settings=entered.settings, auth_mode=mode.name
             )
             self._safe.put(tx, current, entered.secret_bytes)
-            entering.settle_after_edit(tx, current, entered)
+            entering.settle_after_edit(tx, current, mode, entered)
             details = {"fields": entering.changed_fields(current, entered), "renamed": name is not None}
             audit.record(
                 tx, actor, "connection.edited", current.id, project_id=current.project_id, details=details
@@ -258,6 +264,8 @@ class Connections:
         """
         actor.needs(Role.MEMBER)
         connection = await self.get(actor, ref)
+        if not self._registry.mode(connection.integration, connection.auth_mode).uses_oauth:
+            raise Conflict(f"connection {connection.name!r} has a key; there is nothing to refresh")
         await self._refresher.token(connection.id, force=force)
         return await self.get(actor, connection.id)
 
@@ -280,8 +288,10 @@ class Connections:
             NeedsReauth, NeedsAdmin, Transient: There is none to be had; the message says who can act.
         """
         connection = await self._store.read(lambda tx: refs.connection(tx, actor, connection_id))
+        if not self._registry.mode(connection.integration, connection.auth_mode).uses_oauth:
+            return await self._store.write(lambda tx: self._keys.token(tx, actor, connection))
         found = await self._refresher.token(connection.id, refused=refused, words=words)
-        await self._store.write(lambda tx: _used(tx, actor, connection))
+        await self._store.write(lambda tx: used(tx, actor, connection))
         return found
 
     async def project_token(
@@ -317,24 +327,13 @@ class Connections:
     ) -> tuple[Mapping[str, str], AbstractSet[str]]:
         """Return the variables by which a project's sessions find its connections, and the values to mask.
 
-        A connection that is not authorised has its id only, so that helpers can say which one it is.
+        A connection that is not authorised has its id, and what its manifest says, so that helpers can say
+        which one it is.
         """
         environment: dict[str, str] = {}
         masked: set[str] = set()
         for connection in connections.of_project(tx, project_id):
-            tokens = self._safe.tokens(tx, connection)
-            if tokens is None or connection.state is ConnectionState.DISCONNECTED:
-                environment[f"{connection.name}__connection_id"] = connection.id
-                continue
-            integration = self._registry.get(connection.integration)
-            environment |= integration.session_environment(
-                connection.name, connection.id, connection.auth_mode, tokens
-            )
-            masked.add(tokens.access_token)
-            _used(tx, actor or system(connection.org_id), connection)
+            found, hidden = self._keys.environment(tx, actor or system(connection.org_id), connection)
+            environment |= found
+            masked |= hidden
         return environment, masked
-
-
-def _used(tx: Tx, actor: Actor, connection: Connection) -> None:
-    connections.touch(tx, connection.id, used_at=tx.now)
-    audit.record(tx, actor, "connection.token_used", connection.id, project_id=connection.project_id)

@@ -53,7 +53,10 @@ class Tickets:
     def issue(self, tx: Tx, actor: Actor, connection: Connection, return_to: str) -> StartLink:
         """Make a start link for a connection; who may do so is the caller's question."""
         if not self._parts.registry.mode(connection.integration, connection.auth_mode).uses_oauth:
-            raise Conflict(f"connection {connection.name!r} is not authorised in a browser")
+            raise Conflict(
+                f"connection {connection.name!r} is not authorised in a browser; enter its fields in its "
+                "form, or with `ninelives connection edit CONNECTION --set FIELD=VALUE`"
+            )
         self._has_app(connection)
         ticket, code = bearer.new_secret(), new_code()
         flow = self._row(tx, connection, actor.id, _safe_path(return_to))

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 from ninelives_server.integrations.contract import AuthMode, Field, Integration
 
+#: Names of what an authorisation brings, among a connection's secrets.
+RESERVED = ("access_token", "refresh_token", "token_facts")
 KINDS = ("text", "secret", "choice", "url")
 
 
@@ -26,6 +28,8 @@ def _problems(integration: Integration) -> Iterator[str]:
         yield "two auth modes have the same name"
     for mode in integration.auth_modes:
         yield from _mode_problems(mode)
+        if mode.token_field and mode.token_field not in {f.name for f in mode.fields if f.is_secret}:
+            yield f"auth mode {mode.name}: its token {mode.token_field!r} is no secret field"
     if any(not s or s.startswith(".") or "*" in s for s in integration.host_rule().suffixes):
         yield "a host suffix is no plain domain"
 
@@ -40,6 +44,8 @@ def _mode_problems(mode: AuthMode) -> Iterator[str]:
 
 
 def _field_problems(field: Field) -> Iterator[str]:
+    if field.name in RESERVED:
+        yield f"{field.name} is the name of something that an authorisation brings"
     if not field.label:
         yield "it has no label"
     if field.kind not in KINDS:

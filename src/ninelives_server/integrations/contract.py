@@ -39,6 +39,8 @@ class Field:
         other_label: Of a `choice` that also takes any text, such as an address; empty where it does not. A
             form then shows one more option with this label, and a text input for it.
         is_advanced: Most people leave it as it is; a form may fold it away.
+        is_long: It has several lines, as a key file has.
+        is_client_secret: Sessions get it only where the owner said so (`AuthMode.gives_client_secret`).
     """
 
     name: str
@@ -51,6 +53,8 @@ class Field:
     placeholder: str = ""
     other_label: str = ""
     is_advanced: bool = False
+    is_long: bool = False
+    is_client_secret: bool = False
 
     @property
     def is_secret(self) -> bool:
@@ -66,6 +70,8 @@ class AuthMode:
         fields: In the order in which a form shows them.
         uses_oauth: Whether a browser has to authorise it; a form then says "Save and authorise".
         setup_steps: What to do at the service first, one sentence each.
+        variables: Of a mode without OAuth: what its sessions find beside the fields, such as `auth_type`.
+        token_field: Of a mode without OAuth: the field that is handed out as its access token; may be empty.
     """
 
     name: str
@@ -73,6 +79,8 @@ class AuthMode:
     fields: tuple[Field, ...]
     uses_oauth: bool
     setup_steps: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    token_field: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +150,7 @@ class Integration(Protocol):
     """A kind of service. One object per kind, without state; the registry loads it by name.
 
     Attributes:
+        aliases: Other names under which manifests may ask for it.
         auth_modes: The first one is what a manifest's connection gets.
         token_lifetime: How long an access token is surely good where the service does not say; older ones are
             refreshed before a session starts. `None`: until it is refused.
@@ -149,6 +158,7 @@ class Integration(Protocol):
     """
 
     name: str
+    aliases: Sequence[str]
     title: str
     docs_url: str
     auth_modes: Sequence[AuthMode]

@@ -1,15 +1,17 @@
-"""Finds the integrations: each folder of `providers` that has a module `integration.py` is one.
+"""Finds the integrations: each folder of `providers` with a module `integration.py`, each file of `catalog`.
 
-Nothing imports a provider by name, so adding one touches no file outside its own folder.
+Nothing imports a provider by name, so adding one touches nothing outside its own folder or TOML file.
 """
 
 import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ninelives_server.errors import Invalid
 from ninelives_server.integrations.contract import AuthMode, Integration
+from ninelives_server.integrations.declarative import Declarative
 from ninelives_server.integrations.streams import Source
 
 PROVIDERS = "ninelives_server.providers"
@@ -20,13 +22,20 @@ class Registry:
 
     def __init__(self, integrations: Iterable[Integration], *, package: str = PROVIDERS) -> None:
         self._by_name = {integration.name: integration for integration in integrations}
+        self._aliases = {alias: i.name for i in self._by_name.values() for alias in i.aliases}
         self._package = package
 
     @classmethod
     def load(cls, package: str = PROVIDERS) -> "Registry":
-        """Load every provider of a package: the object `integration` of its module `integration`."""
-        paths = importlib.import_module(package).__path__
-        found = []
+        """Load every provider of a package: the object `integration` of its module `integration`, and data.
+
+        Raises:
+            Invalid: A file of the catalogue is wrong.
+        """
+        paths = list(importlib.import_module(package).__path__)
+        found: list[Integration] = [
+            Declarative.load(file) for path in paths for file in sorted(Path(path, "catalog").glob("*.toml"))
+        ]
         for module in pkgutil.iter_modules(paths):
             if module.ispkg and importlib.util.find_spec(f"{package}.{module.name}.integration"):
                 loaded = importlib.import_module(f"{package}.{module.name}.integration")
@@ -34,13 +43,13 @@ class Registry:
         return cls(found, package=package)
 
     def get(self, name: str) -> Integration:
-        """Return an integration.
+        """Return an integration, by its name or an alias.
 
         Raises:
             Invalid: There is none of this name; the message lists those that there are.
         """
         try:
-            return self._by_name[name]
+            return self._by_name[self._aliases.get(name, name)]
         except KeyError:
             known = ", ".join(sorted(self._by_name)) or "none"
             raise Invalid(
@@ -51,6 +60,10 @@ class Registry:
     def all(self) -> Sequence[Integration]:
         """Return all integrations, by name."""
         return [self._by_name[name] for name in sorted(self._by_name)]
+
+    def names(self) -> frozenset[str]:
+        """Return every name that a manifest may use, aliases included."""
+        return frozenset({*self._by_name, *self._aliases})
 
     def mode(self, integration: str, auth_mode: str | None = None) -> AuthMode:
         """Return one auth mode of an integration; the first one where none is named.
@@ -72,9 +85,8 @@ class Registry:
 
     def source(self, name: str) -> Source | None:
         """Return the source of events of an integration, or `None` where it has none."""
-        self.get(name)
-        module = f"{self._package}.{name}.events"
-        if importlib.util.find_spec(module) is None:
+        module = f"{self._package}.{self.get(name).name}.events"
+        if isinstance(self.get(name), Declarative) or importlib.util.find_spec(module) is None:
             return None
         source: Source = importlib.import_module(module).source
         return source

@@ -133,7 +133,7 @@ class Deploys:
         known = {c.name for c in connections.of_org(tx, actor.org_id) if c.project_id in {None, mine}}
         there = None if mine is None else builds.by_sha256(tx, mine, source.bundle.sha256)
         return there, Surroundings(
-            integrations={integration.name for integration in self._registry.all()},
+            integrations=self._registry.names(),
             connections=known,
             filters=self._filters,
         )

@@ -29,10 +29,7 @@ def plan(scene: Scene, manifest: Manifest) -> dict[str, ConnectionId]:
         else:
             _adopt(scene, manifest, wanted, there)
         if there is None or there.state in _UNAUTHORISED:
-            scene.plan.warnings.append(
-                f"connection {wanted.name} has to be authorised: "
-                f"`ninelives connection init {scene.wanted.name}/{wanted.name}`"
-            )
+            scene.plan.warnings.append(_way_to_set_up(scene, wanted, there))
     return known
 
 
@@ -61,7 +58,7 @@ def _create(scene: Scene, manifest: Manifest, wanted: ManifestConnection) -> Con
         org_id=scene.actor.org_id,
         project_id=scene.plan.project_id,
         name=wanted.name,
-        integration=wanted.integration,
+        integration=scene.registry.get(wanted.integration).name,
         auth_mode=scene.registry.mode(wanted.integration).name,
         state=ConnectionState.INIT_REQUIRED,
         state_since=scene.tx.now,
@@ -88,9 +85,20 @@ def _create(scene: Scene, manifest: Manifest, wanted: ManifestConnection) -> Con
     return connection.id
 
 
+def _way_to_set_up(scene: Scene, wanted: ManifestConnection, there: Connection | None) -> str:
+    mode = scene.registry.mode(wanted.integration, None if there is None else there.auth_mode)
+    name = f"{scene.wanted.name}/{wanted.name}"
+    if mode.uses_oauth:
+        return f"connection {wanted.name} has to be authorised: `ninelives connection init {name}`"
+    fields = " ".join(
+        f"--set {f.name}={'-' if f.is_secret else f.name.upper()}" for f in mode.fields if f.required
+    )
+    return f"connection {wanted.name} has to be set up: `ninelives connection edit {name} {fields}`"
+
+
 def _adopt(scene: Scene, manifest: Manifest, wanted: ManifestConnection, there: Connection) -> None:
     """Take what is there; only settings that its form does not have follow the manifest."""
-    if there.integration != wanted.integration:
+    if there.integration != scene.registry.get(wanted.integration).name:
         line = wanted.lines.get("integration", wanted.lines[""])
         raise Invalid(
             f"{manifest.file}:{line}: connection {wanted.name!r} is a {there.integration} connection "

@@ -32,12 +32,26 @@ async def _project_of(view: View, connection: Connection) -> Project | None:
 
 
 def _kinds(view: View) -> list[tuple[str, str]]:
-    """Return what may be connected and how, as options of a form."""
-    return [
-        (f"{integration.name}/{mode.name}", f"{integration.title}: {mode.title}")
-        for integration in view.services.registry.all()
-        for mode in integration.auth_modes
-    ]
+    """Return what may be connected, as options of a form: what has apps of one's own first."""
+    found = sorted(view.services.registry.all(), key=lambda i: (not i.auth_modes[0].uses_oauth, i.title))
+    return [(integration.name, integration.title) for integration in found]
+
+
+def _modes(integration: Integration, connection: Connection | None) -> list[tuple[str, str]]:
+    """Return how it may be connected, as options of a form; none where there is nothing to choose."""
+    is_new = connection is None or (connection.state in _TO_INITIALISE and not connection.secrets_set)
+    if not is_new or len(integration.auth_modes) == 1:
+        return []
+    return [(mode.name, mode.title) for mode in integration.auth_modes]
+
+
+def _mode_of(view: View, connection: Connection, wanted: str) -> AuthMode:
+    """Return the mode of a connection's form: another one only where there is a choice."""
+    integration = view.services.registry.get(connection.integration)
+    offered = {name for name, _ in _modes(integration, connection)}
+    return view.services.registry.mode(
+        integration.name, wanted if wanted in offered else connection.auth_mode
+    )
 
 
 def _docs_link(view: View, integration: Integration) -> str:
@@ -73,6 +87,7 @@ def _form_page(
         connection=connection,
         integration=integration,
         kinds=_kinds(view),
+        modes=_modes(integration, connection),
         docs_url=_docs_link(view, integration),
         mode=mode,
         name=name,
@@ -139,17 +154,17 @@ async def connections(view: Member, ref: str) -> Response:
 
 
 @router.get("/projects/{ref}/connections/new")
-async def new_connection(view: Member, ref: str, kind: str = "") -> Response:
-    """Show an empty form; `kind` is `integration/auth_mode`."""
+async def new_connection(view: Member, ref: str, kind: str = "", auth_mode: str = "") -> Response:
+    """Show an empty form; `kind` is an integration, of which another mode may be chosen."""
     project = await view.services.projects.get(view.actor, ref)
     registry = view.services.registry
-    name, _, mode = kind.partition("/")
-    integration = registry.get(name) if name else registry.all()[0]
+    integration = registry.get(kind or _kinds(view)[0][0])
+    is_of_kind = auth_mode in {mode.name for mode in integration.auth_modes}
     return _form_page(
         view,
         project=project,
         integration=integration,
-        mode=registry.mode(integration.name, mode or None),
+        mode=registry.mode(integration.name, auth_mode if is_of_kind else None),
         name=await _free_name(view, project, integration.name),
     )
 
@@ -223,14 +238,14 @@ async def connection_live(view: Member, connection_id: str) -> Response:
 
 
 @router.get("/connections/{connection_id}/edit")
-async def edit_form(view: Member, connection_id: str) -> Response:
+async def edit_form(view: Member, connection_id: str, auth_mode: str = "") -> Response:
     """Show the form with what is known; secrets are write-only."""
     found = await view.services.connections.get(view.actor, connection_id)
     return _form_page(
         view,
         project=await _project_of(view, found),
         integration=view.services.registry.get(found.integration),
-        mode=view.services.registry.mode(found.integration, found.auth_mode),
+        mode=_mode_of(view, found, auth_mode),
         name=found.name,
         connection=found,
         values=found.settings,
@@ -239,15 +254,20 @@ async def edit_form(view: Member, connection_id: str) -> Response:
 
 @router.post("/connections/{connection_id}/edit")
 async def edit(view: Member, connection_id: str) -> Response:
-    """Save a connection's form; a blank secret is kept, and so is the auth mode."""
+    """Save a connection's form; a blank secret is kept, and so is the mode of one that was set up."""
     found = await view.services.connections.get(view.actor, connection_id)
     sent = await texts(view.request)
-    mode = view.services.registry.mode(found.integration, found.auth_mode)
+    mode = _mode_of(view, found, sent.get("auth_mode", ""))
     settings, secrets = forms.read(mode, sent)
     name = sent.get("name", found.name).strip()
     try:
         await view.services.connections.edit(
-            view.actor, connection_id, settings=settings, secrets=secrets, name=name
+            view.actor,
+            connection_id,
+            settings=settings,
+            secrets=secrets,
+            name=name,
+            auth_mode=mode.name,
         )
     except (Invalid, Conflict) as problem:
         return _form_page(

@@ -29,6 +29,7 @@ class Input:
     placeholder: str
     other_label: str
     is_advanced: bool
+    is_long: bool
     value: str
     other: str
     is_set: bool
@@ -62,6 +63,7 @@ def _input(field: Field, values: Mapping[str, str], secrets_set: frozenset[str],
         placeholder=field.placeholder,
         other_label=field.other_label,
         is_advanced=field.is_advanced,
+        is_long=field.is_long,
         value=value,
         other=other,
         is_set=is_set,

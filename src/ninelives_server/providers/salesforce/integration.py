@@ -32,6 +32,7 @@ class Salesforce:
     """Implements `integrations.contract.Integration`."""
 
     name = "salesforce"
+    aliases: Sequence[str] = ()
     title = "Salesforce"
     docs_url = "/docs/integrations/salesforce/private-oauth"
     auth_modes: Sequence[AuthMode] = (form.PRIVATE,)
