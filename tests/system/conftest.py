@@ -11,7 +11,10 @@ from ninelives_server.testing import running
 
 
 class Calls:
-    """What arrived at the counter: key and time of each call, and how many are being answered now."""
+    """What arrived at the counter: key and time of each call, and how many are being answered now.
+
+    While `gate` is closed no call is answered, so that callers gather however slowly they come.
+    """
 
     def __init__(self, hold_seconds: float) -> None:
         self.hold_seconds = hold_seconds
@@ -19,6 +22,8 @@ class Calls:
         self.inside: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.url = ""
+        self.gate = threading.Event()
+        self.gate.set()
 
     def enter(self, key: str) -> None:
         with self.lock:
@@ -48,6 +53,7 @@ def counter():
             try:
                 self.rfile.read(int(self.headers.get("content-length", 0)))
                 time.sleep(calls.hold_seconds)
+                calls.gate.wait(300)
                 body = b'{"index": %d}' % int(key.rpartition("/")[2])
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -68,6 +74,7 @@ def counter():
     thread.start()
     calls.url = f"http://127.0.0.1:{server.server_port}"
     yield calls
+    calls.gate.set()
     server.shutdown()
     server.server_close()
 

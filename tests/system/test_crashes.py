@@ -53,14 +53,7 @@ def test_no_completed_step_runs_twice_whatever_is_killed(up, counter, kill):
     with ThreadPoolExecutor(8) as pool:
         sessions = dict(zip(names, pool.map(lambda name: start(up, counter, name), names), strict=True))
     for _ in range(KILLS):
-        caught = running.until(
-            f"{INSIDE} sessions to be inside a step",
-            lambda: inside if len(inside := counter.now_inside()) >= INSIDE else None,
-            seconds=120,
-            every=0.01,
-        )
-        assert len(caught) >= INSIDE
-        kill(up)
+        kill_inside(up, counter, kill)
 
     ended = {name: up.ended(session, 300) for name, session in sessions.items()}
 
@@ -69,6 +62,24 @@ def test_no_completed_step_runs_twice_whatever_is_killed(up, counter, kill):
     }
     for name, session in sessions.items():
         assert_once(up, counter, name, session)
+
+
+def kill_inside(up, counter, kill):
+    """Kill while many sessions are inside a step, and let them get some steps further."""
+    counter.gate.clear()
+    try:
+        caught = running.until(
+            f"{INSIDE} sessions to be inside a step",
+            lambda: inside if len(inside := counter.now_inside()) >= INSIDE else None,
+            seconds=240,
+            every=0.01,
+        )
+        assert len(caught) >= INSIDE
+        kill(up)
+    finally:
+        counter.gate.set()
+    enough = len(counter.arrivals) + 2 * SESSIONS
+    running.until("steps to go on", lambda: len(counter.arrivals) >= enough, seconds=240)
 
 
 def start(up, counter, name):
