@@ -38,6 +38,7 @@ async def a_project(store: Store, vault: Vault, actor: Actor, *, name: str = "le
             retain_sessions=30,
             retain_events=30,
             retain_logs=30,
+            max_concurrent=0,
             created_at=tx.now,
             created_by=actor.id,
         )
@@ -155,6 +156,7 @@ async def a_trigger(
     filter: str = "",  # noqa: A002 - the column's name
     call: str = "main.py:on_lead",
     schedule: str = "",
+    options: Mapping[str, object] | None = None,
     is_durable: bool = True,
     is_sync: bool = False,
 ) -> Trigger:
@@ -175,7 +177,7 @@ async def a_trigger(
             slug=ids.new_slug() if type is TriggerType.WEBHOOK else None,
             is_durable=is_durable,
             is_sync=is_sync,
-            options={},
+            options=options or {},
             last_error="",
             last_error_at=None,
             created_at=tx.now,

@@ -6,6 +6,7 @@ sorting the text sorts by time.
 
 import secrets
 import time
+from datetime import datetime
 from typing import NewType
 
 OrgId = NewType("OrgId", str)
@@ -38,6 +39,11 @@ def new(prefix: str) -> str:
     tail = secrets.randbits(74)
     number = (stamp << 80) | (0x7 << 76) | ((tail >> 62) << 64) | (0b10 << 62) | (tail & (1 << 62) - 1)
     return f"{prefix}_{_encode(number)}"
+
+
+def earliest(prefix: str, at: datetime) -> str:
+    """Return the least id that can have been made at a time."""
+    return f"{prefix}_{_encode(int(at.timestamp() * 1000) << 80)}"
 
 
 def derived(prefix: str, digest: bytes) -> str:

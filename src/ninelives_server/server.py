@@ -44,6 +44,7 @@ from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.queues import Queues
 from ninelives_server.sessions.retention import Retention
 from ninelives_server.sessions.service import Sessions
 from ninelives_server.sessions.start import Starts
@@ -290,12 +291,14 @@ def _composed(
         temporal_namespace=settings.temporal_namespace,
     )
     retention = Retention(store=store, audit_days=settings.retention.audit)
+    queues = Queues(store=store)
     stops = Stops(store=store, journal=journal, links=links)
     background: list[tuple[str, Callable[[], Awaitable[object]]]] = [
         ("engine", engine.run),
         ("links", links.run),
         ("starter", starter.run),
         ("dispatcher", dispatcher.run),
+        ("queues", queues.run),
         ("connections", connections.run),
         ("sources", sources.run),
         ("stops", stops.run),

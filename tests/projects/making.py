@@ -184,4 +184,4 @@ async def a_session(store: Store, project_id: str, deployment_id: str, build_id:
 async def end(store: Store, session_id: str) -> None:
     sessions = tables.sessions
     change = sa.update(sessions).where(sessions.c.id == session_id).values(state="completed")
-    await store.write(lambda tx: tx.connection.execute(change))
+    await store.write(lambda tx: tx.connection.execute(change.values(ended_at=tx.now)))

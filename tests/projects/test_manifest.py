@@ -183,11 +183,11 @@ def test_all_errors_are_told_at_once():
         ),
         (
             "project: {1: 2}",
-            "ninelives.yaml:1: unknown key '1' in the project; there is connections, display_name, limits, name, retention, triggers, vars",
+            "ninelives.yaml:1: unknown key '1' in the project; there is connections, display_name, limits, max_concurrent, name, retention, triggers, vars",
         ),
         (
             "project: {[a]: 2}",
-            "ninelives.yaml:1: unknown key '?' in the project; there is connections, display_name, limits, name, retention, triggers, vars",
+            "ninelives.yaml:1: unknown key '?' in the project; there is connections, display_name, limits, max_concurrent, name, retention, triggers, vars",
         ),
         ("project: &a {<<: [*a, *a]}", "ninelives.yaml:1: is nested too deeply, or has too many aliases"),
         ("project: {<<: 5}", "ninelives.yaml:1: only mappings can be merged"),
@@ -241,7 +241,7 @@ def test_what_is_no_manifest_says_where_and_why(text: str, message: str):
             6,
             "the schedule 'every day' has 2 fields; cron has 5, 6 with a year, 7 with seconds",
         ),
-        ("schedule: '* * * * $'", 6, "the schedule '* * * * $' has the field '$', which cron does not know"),
+        ("schedule: '* * * * $'", 6, "the weekday '$' of the schedule is no number from 0 to 7"),
         ("schedule: '@sometimes'", 6, "the schedule '@sometimes' is not known"),
         (
             "schedule: '@daily'\ntimezone: Europe/Berln",

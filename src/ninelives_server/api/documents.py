@@ -33,7 +33,7 @@ class Page(BaseModel, Generic[D]):
 
 
 class ProjectDoc(Document):
-    """A project; `retain_…` are days, 0 is for ever."""
+    """A project; `retain_…` are days, 0 is for ever; `max_concurrent` 0 is any number of open sessions."""
 
     id: str
     org_id: str
@@ -42,6 +42,7 @@ class ProjectDoc(Document):
     retain_sessions: int
     retain_events: int
     retain_logs: int
+    max_concurrent: int = 0
     created_at: datetime
     created_by: str
 
@@ -243,6 +244,7 @@ class SessionDoc(Document):
     state: sessions.SessionState
     state_since: datetime
     queue_reason: str
+    queue_position: int | None = None
     memo: dict[str, str]
     traceparent: str | None
     epoch: int

@@ -5,6 +5,7 @@ unit locks the event, makes the sessions (unique by event and trigger) and write
 """
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -16,8 +17,8 @@ from ninelives_server.events.ingest import ANY_TYPE, data_context
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import Event
 from ninelives_server.model.sessions import NewSession, Session
-from ninelives_server.model.triggers import Trigger
-from ninelives_server.store import events, triggers
+from ninelives_server.model.triggers import Overlap, Trigger
+from ninelives_server.store import events, queues, triggers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.events import Taken, Target
 from ninelives_server.vault.vault import Vault
@@ -125,6 +126,9 @@ class Dispatcher:
         else:
             outcomes = self._outcomes(_Case(tx, taken, data, target))
         events.set_dispatched(tx, event.id, outcomes)
+        if queues.has_waiting(tx, event.project_id):
+            # Those of later events may have waited for this one, to keep the order of a key.
+            tx.notify("queue", event.project_id)
         return outcomes
 
     def _outcomes(self, case: "_Case") -> list[Outcome]:
@@ -151,11 +155,20 @@ class Dispatcher:
             error_text = f"{trigger.call} is not in the deployed build; deploy code that has it"
             _report(tx, trigger, error_text)
             return outcome | {"outcome": "no_entrypoint", "error": error_text}
+        try:
+            key = self._filters.key(trigger.key, case.data, case.taken.event.event_type)
+        except Invalid as error:
+            _report(tx, trigger, str(error))
+            return outcome | {"outcome": "key_failed", "error": str(error)}
         _report(tx, trigger, "")
-        return outcome | self._start(case, trigger.call, trigger)
+        if reason := _overlaps(tx, trigger):
+            return outcome | {"outcome": "skipped", "error": reason}
+        return outcome | self._start(case, trigger.call, trigger, key)
 
-    def _start(self, case: "_Case", entrypoint: str, trigger: Trigger | None = None) -> dict[str, str]:
-        new = _new_session(case, entrypoint, trigger)
+    def _start(
+        self, case: "_Case", entrypoint: str, trigger: Trigger | None = None, key: str | None = None
+    ) -> dict[str, str]:
+        new = _new_session(case, entrypoint, trigger, key)
         if self._sessions.create_in(case.tx, new) is None:
             return {"outcome": "duplicate"}
         return {"outcome": "session", "session_id": new.id}
@@ -170,8 +183,30 @@ class _Case(NamedTuple):
     target: Target
 
 
-def _new_session(case: _Case, entrypoint: str, trigger: Trigger | None) -> NewSession:
+def _overlaps(tx: Tx, trigger: Trigger) -> str:
+    """Return why a trigger starts nothing because of the sessions that it has; else empty."""
+    if trigger.overlap is Overlap.ALLOW:
+        return ""
+    # Two events at once must not both find nothing.
+    triggers.lock(tx, trigger.id)
+    found = queues.open_of_trigger(tx, trigger.project_id, trigger.id, limit=2)
+    if found and trigger.overlap is Overlap.SKIP:
+        return f"session {found[0]} of this trigger has not ended (overlap: skip)"
+    if len(found) > 1:
+        return f"session {found[-1]} of this trigger waits already (overlap: queue one)"
+    return ""
+
+
+def _key_digest(trigger: Trigger, key: str | None) -> str | None:
+    """Return what stands for a key in the queue: its value may be anybody's name."""
+    if key is None:
+        return None
+    return hashlib.sha256(f"{trigger.id}\0{key}".encode()).hexdigest()
+
+
+def _new_session(case: _Case, entrypoint: str, trigger: Trigger | None, key: str | None) -> NewSession:
     event = case.taken.event
+    is_limited = case.target.max_concurrent > 0 or key is not None
     return NewSession(
         id=ids.new("ses"),
         org_id=event.org_id,
@@ -192,6 +227,8 @@ def _new_session(case: _Case, entrypoint: str, trigger: Trigger | None) -> NewSe
         memo=_memo(event, trigger),
         traceparent=event.traceparent,
         created_by=case.taken.created_by,
+        is_queued=is_limited or (trigger is not None and trigger.max_concurrent is not None),
+        queue_key=None if trigger is None else _key_digest(trigger, key),
     )
 
 

@@ -1,4 +1,4 @@
-"""Filters of triggers and subscriptions: CEL over `data` and `event_type`, yielding a bool.
+"""Filters of triggers and subscriptions: CEL over `data` and `event_type`, yielding a bool. Keys likewise.
 
 The language is https://cel.dev with the extensions that AutoKitteh's projects rely on: strings, math,
 encoders, bindings, sets and lists. The library stops an expression after a budget of iterations, and its
@@ -8,7 +8,7 @@ regular expressions are linear (RE2), so a filter cannot hold up the server.
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_strings
@@ -20,6 +20,8 @@ _HUGE = 10**308
 #: Longer expressions are refused: nobody can read them, and the parser's depth is limited. characters
 LONGEST = 10_000
 _CACHED = 2048
+#: Types of a key's value.
+_SCALARS = (cel.Type.STRING, cel.Type.INT, cel.Type.UINT, cel.Type.DOUBLE, cel.Type.BOOL, cel.Type.NULL)
 
 
 class Filters:
@@ -36,13 +38,13 @@ class Filters:
                 ext_bindings.ExtBindings(),
             ],
         )
-        self._compiled = lru_cache(maxsize=_CACHED)(self._compile)
+        self._programs = lru_cache(maxsize=_CACHED)(self._compile)
 
     def check(self, expression: str) -> str | None:
         """Return what is wrong with an expression, or `None`; an empty one is right and always true."""
         try:
             if expression.strip():
-                self._compiled(expression)
+                self._filter(expression)
         except Invalid as error:
             return str(error)
         return None
@@ -55,22 +57,50 @@ class Filters:
         """
         if not expression.strip():
             return True
-        program = self._compiled(expression)
-        result = _evaluate(program, data, event_type)
-        if isinstance(result, str) and "out of range" in result:
-            # Integers beyond 64 bits have no form in CEL: they count as doubles, as they do in JavaScript.
-            result = _evaluate(program, _narrowed(data), event_type)
-        if isinstance(result, str):
-            raise Invalid(f"filter failed: {result}", code="filter_failed")
-        return result
+        found = self._result(self._filter(expression), data, event_type)
+        if isinstance(found, _Failure):
+            raise Invalid(f"filter failed: {found.text}", code="filter_failed")
+        if found.type() != cel.Type.BOOL:
+            kind = found.type().name().lower()
+            raise Invalid(f"filter failed: it yields {kind} for this event, not a bool", code="filter_failed")
+        return bool(found.value())
 
-    def _compile(self, expression: str) -> Any:
-        if len(expression) > LONGEST:
-            raise Invalid(f"the filter has {len(expression)} characters; {LONGEST} are allowed")
+    def check_key(self, expression: str) -> str | None:
+        """Return what is wrong with the expression of a key, or `None`; an empty one is right."""
         try:
-            program = self._env.compile(expression)
-        except (RuntimeError, ValueError) as error:
-            raise Invalid(_first_line(str(error)), code="filter_invalid") from None
+            if expression.strip():
+                self._key(expression)
+        except Invalid as error:
+            return str(error)
+        return None
+
+    def key(self, expression: str, data: Mapping[str, Any], event_type: str) -> str | None:
+        """Return an event's key: text, number or bool, as text; `None` where it is null or empty.
+
+        Raises:
+            Invalid: The expression is wrong, or fails for this event; the message says how.
+        """
+        if not expression.strip():
+            return None
+        found = self._result(self._key(expression), data, event_type)
+        if isinstance(found, _Failure):
+            raise Invalid(f"key failed: {found.text}", code="key_failed")
+        if found.type() not in _SCALARS:
+            kind = found.type().name().lower()
+            raise Invalid(f"key failed: it yields {kind}; a text or number is needed", code="key_failed")
+        value = found.value()
+        return None if value is None or value == "" else str(value)
+
+    def _key(self, expression: str) -> Any:
+        program = self._programs(expression)
+        found = program.return_type()
+        if found not in (*_SCALARS, cel.Type.DYN):
+            kind = found.name().lower()
+            raise Invalid(f"the key yields {kind}; it must be a text or a number", code="key_invalid")
+        return program
+
+    def _filter(self, expression: str) -> Any:
+        program = self._programs(expression)
         found = program.return_type()
         if found not in (cel.Type.BOOL, cel.Type.DYN):
             raise Invalid(
@@ -79,19 +109,36 @@ class Filters:
             )
         return program
 
+    def _compile(self, expression: str) -> Any:
+        if len(expression) > LONGEST:
+            raise Invalid(f"the expression has {len(expression)} characters; {LONGEST} are allowed")
+        try:
+            return self._env.compile(expression)
+        except (RuntimeError, ValueError) as error:
+            raise Invalid(_first_line(str(error)), code="filter_invalid") from None
 
-def _evaluate(program: Any, data: Mapping[str, Any], event_type: str) -> bool | str:
-    """Return the result, or what went wrong as text."""
+    @staticmethod
+    def _result(program: Any, data: Mapping[str, Any], event_type: str) -> Any:
+        """Return the value, or how it failed."""
+        found = _evaluate(program, data, event_type)
+        if isinstance(found, _Failure) and "out of range" in found.text:
+            # Integers beyond 64 bits have no form in CEL: they count as doubles, as they do in JavaScript.
+            found = _evaluate(program, _narrowed(data), event_type)
+        return found
+
+
+class _Failure(NamedTuple):
+    """An expression could not be evaluated for an event; the text says why."""
+
+    text: str
+
+
+def _evaluate(program: Any, data: Mapping[str, Any], event_type: str) -> Any:
     try:
         value = program.eval(data={"data": data, "event_type": event_type})
     except RuntimeError as error:
-        return _plain(str(error))
-    kind = value.type()
-    if kind == cel.Type.BOOL:
-        return bool(value.value())
-    if kind == cel.Type.ERROR:
-        return _plain(str(value.value()))
-    return f"it yields {kind.name().lower()} for this event, not a bool"
+        return _Failure(_plain(str(error)))
+    return _Failure(_plain(str(value.value()))) if value.type() == cel.Type.ERROR else value
 
 
 def _plain(text: str) -> str:

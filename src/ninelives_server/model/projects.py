@@ -14,6 +14,7 @@ class Project:
 
     Attributes:
         retain_sessions: Days that finished sessions are kept; 0 is for ever. So for events and logs.
+        max_concurrent: Sessions that may be open at once, those that wait included; 0 is any number.
     """
 
     id: ProjectId
@@ -23,6 +24,7 @@ class Project:
     retain_sessions: int
     retain_events: int
     retain_logs: int
+    max_concurrent: int
     created_at: datetime
     created_by: str
 

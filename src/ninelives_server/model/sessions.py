@@ -41,6 +41,8 @@ class NewSession:
     Attributes:
         event_meta: `{event_id, event_type}` as user code sees them; both `None` for manual starts.
         data: `event.data`.
+        is_queued: Whether it starts only when the limits of its trigger or project let it.
+        queue_key: Digest of its key's value: of each, one at a time.
     """
 
     id: str
@@ -59,6 +61,8 @@ class NewSession:
     memo: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
     created_by: str = "system"
+    is_queued: bool = False
+    queue_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,9 @@ class Session:
         epoch: Of the latest attempt to run it; older ones are fenced off.
         worker_id: Who holds the epoch; `None` where no process runs.
         wake_at: When a parked session is due; `None` where only its inbox wakes it.
+        admitted_at: When the limits let it start; `None` while it queues.
         queue_reason: Why it is still `created`, for people.
+        queue_position: Its place in its line, from 1; `None` where it does not queue, or was not asked for.
     """
 
     id: SessionId
@@ -97,6 +103,8 @@ class Session:
     created_by: str
     started_at: datetime | None
     ended_at: datetime | None
+    admitted_at: datetime | None
+    queue_position: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,10 @@ class FilterCheck(Protocol):
         """Return what is wrong with an expression, or `None`."""
         ...
 
+    def check_key(self, expression: str) -> str | None:
+        """Return what is wrong with the expression of a key, or `None`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
@@ -75,6 +79,8 @@ def _wrong_in(
         yield "connection", f"{who} listens to the unknown connection {trigger.connection!r}{hint}"
     if trouble := filters.check(trigger.filter):
         yield "filter", f"the filter of {who}: {trouble}"
+    if trouble := filters.check_key(str(trigger.options.get("key", ""))):
+        yield "key", f"the key of {who}: {trouble}"
     if trigger.call and (trouble := call_trouble(trigger.call, bundle.files, code)):
         yield "call", f"{who} calls {trouble}"
 

@@ -42,6 +42,12 @@ class Node:
         found = self.get(key)
         return found.value if found is not None and isinstance(found.value, bool) else default
 
+    def number(self, key: str) -> int | None:
+        """Return the whole number of a key; `None` where it is not given."""
+        found = self.get(key)
+        value = None if found is None else found.value
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
     def get(self, key: str) -> "Node | None":
         """Return the node of a key."""
         return self.value.get(key) if isinstance(self.value, dict) else None

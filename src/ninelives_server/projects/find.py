@@ -51,6 +51,7 @@ def made_now(tx: Tx, actor: Actor, project_id: ProjectId, name: str, days: Reten
         retain_sessions=days.sessions,
         retain_events=days.events,
         retain_logs=days.logs,
+        max_concurrent=0,
         created_at=tx.now,
         created_by=actor.id,
     )

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from ninelives_server.model.triggers import TriggerType
+from ninelives_server.model.triggers import CatchUp, Overlap, TriggerType
 from ninelives_server.projects import document, schedules
 from ninelives_server.projects.document import Node
 from ninelives_server.projects.problems import Problems, nearest
@@ -21,6 +21,14 @@ from ninelives_server.settings import LimitSettings
 FILE_NAMES = ("ninelives.yaml", "autokitteh.yaml")
 #: What `limits` may hold.
 LIMITS = tuple(name for name in LimitSettings.model_fields if name != "locked")
+
+#: What each scheme of a webhook's `auth` takes besides the secret.
+_AUTH_KEYS = {
+    "hmac": ("header", "prefix", "algorithm", "encoding"),
+    "slack": (),
+    "token": ("header", "prefix"),
+    "basic": ("user",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +62,7 @@ class ManifestTrigger:
 
     Attributes:
         connection: Name of a connection of the project, else of the org.
+        options: `max_concurrent`, `key`, `overlap`, `catch_up` and `auth`, as far as given.
         lines: Line of each key that was given; that of the trigger itself under `""`.
     """
 
@@ -67,6 +76,7 @@ class ManifestTrigger:
     timezone: str
     is_durable: bool
     is_sync: bool
+    options: Mapping[str, Any]
     lines: Mapping[str, int]
 
     def line(self, key: str) -> int:
@@ -84,6 +94,7 @@ class Manifest:
         display_name: `None` where it says nothing about it.
         retention: Days by `sessions`, `events` and `logs`, as far as given.
         limits: What a session may use, by name, as far as given (`ninelives.run.limits`); 0 is no limit.
+        max_concurrent: `None` where it says nothing about it.
         warnings: What its author should know; each names its line.
     """
 
@@ -93,6 +104,7 @@ class Manifest:
     display_name: str | None
     retention: Mapping[str, int]
     limits: Mapping[str, int]
+    max_concurrent: int | None
     variables: tuple[ManifestVariable, ...]
     connections: tuple[ManifestConnection, ...]
     triggers: tuple[ManifestTrigger, ...]
@@ -143,13 +155,14 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             "display_name": manifest.display_name or "",
             "retention": dict(manifest.retention),
             "limits": dict(manifest.limits),
+            **({} if manifest.max_concurrent is None else {"max_concurrent": manifest.max_concurrent}),
             "vars": variables(manifest.variables),
             "connections": [
                 {"name": c.name, "integration": c.integration, "vars": variables(c.variables)}
                 for c in manifest.connections
             ],
             "triggers": [
-                {"name": t.name, "type": str(t.type), **{key: getattr(t, key) for key in keys}}
+                {"name": t.name, "type": str(t.type), **{key: getattr(t, key) for key in keys}, **t.options}
                 for t in manifest.triggers
             ],
         },
@@ -186,6 +199,7 @@ class _Parser:
             display_name=None if display is None else project.text("display_name"),
             retention=_numbers(project, "retention", ("sessions", "events", "logs")),
             limits=_numbers(project, "limits", LIMITS),
+            max_concurrent=project.number("max_concurrent"),
             variables=self._variables(project),
             connections=tuple(self._connection(node) for node in self._unique(project, "connections")),
             triggers=tuple(self._trigger(node, durable) for node in self._unique(project, "triggers")),
@@ -250,8 +264,40 @@ class _Parser:
             timezone=node.text("timezone") or "UTC",
             is_durable=node.flag("is_durable", default=durable),
             is_sync=kind is TriggerType.WEBHOOK and node.flag("is_sync", default=False),
+            options=self._options(node, kind),
             lines={**node.key_lines, "": node.line},
         )
+
+    def _options(self, node: Node, kind: TriggerType) -> dict[str, Any]:
+        """Return what only some triggers have, without what means the default."""
+        if kind is not TriggerType.SCHEDULE and node.text("catch_up"):
+            self._wrong(node.line_of("catch_up"), "'catch_up' is for triggers with a 'schedule' only")
+        overlap, limit = node.text("overlap"), node.number("max_concurrent")
+        if overlap == Overlap.QUEUE_ONE and limit not in {None, 1}:
+            self._wrong(node.line_of("max_concurrent"), "'overlap: queue one' runs one session at a time")
+        options = {
+            "max_concurrent": limit,
+            "key": node.text("key").strip(),
+            "overlap": "" if overlap == Overlap.ALLOW else overlap,
+            "catch_up": "" if node.text("catch_up") == CatchUp.LAST else node.text("catch_up"),
+            "auth": self._auth(node, kind),
+        }
+        return {name: value for name, value in options.items() if value}
+
+    def _auth(self, node: Node, kind: TriggerType) -> dict[str, str]:
+        auth = node.get("auth")
+        if auth is None or auth.value is None:
+            return {}
+        if kind is not TriggerType.WEBHOOK:
+            self._wrong(node.line_of("auth"), "'auth' is for webhooks only")
+        scheme = auth.text("scheme")
+        allowed = {"scheme", "secret", *_AUTH_KEYS.get(scheme, ())}
+        for key in auth.key_lines:
+            if key not in allowed and scheme in _AUTH_KEYS:
+                self._wrong(auth.line_of(key), f"{key!r} does not go with 'scheme: {scheme}'")
+        if scheme == "basic" and not auth.text("user"):
+            self._wrong(node.line_of("auth"), "'scheme: basic' needs a 'user'")
+        return {key: auth.text(key) for key in auth.key_lines}
 
     def _type(self, node: Node) -> TriggerType:
         """Return what a trigger is, from `type` and from the keys that only one type has."""

@@ -42,6 +42,7 @@ def _terms(wanted: ManifestTrigger, connection_id: ConnectionId | None) -> dict[
         "timezone": wanted.timezone,
         "is_durable": wanted.is_durable,
         "is_sync": wanted.is_sync,
+        "options": dict(wanted.options),
     }
 
 
@@ -52,7 +53,6 @@ def _create(scene: Scene, wanted: ManifestTrigger, connection_id: ConnectionId |
         name=wanted.name,
         type=wanted.type,
         slug=ids.new_slug() if wanted.type is TriggerType.WEBHOOK else None,
-        options={},
         last_error="",
         last_error_at=None,
         created_at=scene.tx.now,

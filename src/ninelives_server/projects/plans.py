@@ -92,6 +92,11 @@ def _plan_project(scene: Scene, project: Project | None, default_days: Retention
     if project is not None and manifest.display_name not in {None, project.display_name}:
         display_name = manifest.display_name or ""
         scene.plan.add(f"call it {display_name!r}", lambda: _rename(scene, display_name))
+    limit = manifest.max_concurrent
+    if limit is not None and limit != (0 if project is None else project.max_concurrent):
+        scene.plan.add(
+            f"run at most {limit or 'any number of'} sessions at once", lambda: _limit(scene, limit)
+        )
     days = {
         name: count
         for name, count in manifest.retention.items()
@@ -119,6 +124,11 @@ def _rename(scene: Scene, display_name: str) -> None:
 def _retain(scene: Scene, days: Mapping[str, int]) -> None:
     projects.set_retention(scene.tx, scene.plan.project_id, **days)
     scene.record("project.retention_set", scene.plan.project_id, days)
+
+
+def _limit(scene: Scene, limit: int) -> None:
+    projects.set_max_concurrent(scene.tx, scene.plan.project_id, limit)
+    scene.record("project.limited", scene.plan.project_id, {"max_concurrent": limit})
 
 
 def _plan_build(scene: Scene) -> None:

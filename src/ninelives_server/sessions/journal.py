@@ -113,7 +113,8 @@ class Journal:
             return NotClaimed("unknown")
         if session.state.is_terminal:
             return NotClaimed("ended")
-        if session.worker_id is not None:
+        # One that queues is started when it is its turn.
+        if session.worker_id is not None or session.admitted_at is None:
             return NotClaimed("held")
         if self._is_over(tx, session):
             return NotClaimed("ended")
@@ -193,7 +194,7 @@ def _look(tx: Tx, session_id: str) -> Turn:
     session = sessions.by_id(tx, session_id)
     if session is None or session.state.is_terminal:
         return Turn("finished")
-    if session.worker_id is not None:
+    if session.worker_id is not None or session.admitted_at is None:
         return Turn("held")
     if _is_asleep(tx, session):
         return Turn("parked", session.wake_at)

@@ -5,17 +5,17 @@ What a running session writes down is `sessions.journal`'s; that it runs at all 
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.sessions import NewSession, Print, Session, SessionState, Step
-from ninelives_server.sessions import commit, ends, links, pages, stops
+from ninelives_server.sessions import commit, ends, pages, queues, stops
 from ninelives_server.sessions.pages import Page
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, journal, sessions, workers
+from ninelives_server.store import audit, journal, sessions
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.store.sessions import Filters
@@ -31,7 +31,7 @@ class SessionDetail:
     Attributes:
         result: JSON; `{"repr": …}` where the value has no JSON form.
         error: `{type, message, traceback, seq}`.
-        position: Its place among those that wait for a slot, from 1; `None` where it does not wait.
+        position: Its place in its line, or among those that wait for a slot, from 1; else `None`.
     """
 
     session: Session
@@ -85,7 +85,7 @@ class Sessions:
             project_id = None if project_ref is None else _project(tx, actor, project_ref)
             filters = Filters(project_id, state, trigger_id, record_id, since, until)
             found = sessions.listing(tx, actor.org_id, filters, before=before, limit=limit + 1)
-            items = found[:limit]
+            items = queues.placed(tx, found[:limit])
             more = len(found) > limit
             return Page(items=items, next_cursor=pages.cursor_after(items[-1]) if more else None)
 
@@ -170,11 +170,8 @@ class Sessions:
             None if value is None else self._open(tx, session, f"sessions:{session_id}:{column}", value)
             for column, value in zip(("sealed_result", "sealed_error"), sealed, strict=True)
         )
-        position = None
-        if session.state is SessionState.CREATED:
-            position = sessions.ahead(tx, session) + 1
-            session = replace(session, queue_reason=_queue_reason(tx, position))
-        return SessionDetail(session=session, result=result, error=error, position=position)
+        session = queues.place(tx, session)
+        return SessionDetail(session=session, result=result, error=error, position=session.queue_position)
 
     def _step(self, tx: Tx, session: Session, row: Row) -> Step:
         preview = None
@@ -224,10 +221,3 @@ def _project(tx: Tx, actor: Actor, ref: str) -> str:
     if project_id is None:
         raise NotFound(f"there is no project {ref!r}; see `ninelives project list`")
     return project_id
-
-
-def _queue_reason(tx: Tx, position: int) -> str:
-    """Say, for people, why a session has not started."""
-    if not workers.listing(tx, seen_within=timedelta(seconds=links.SILENT)):
-        return "no worker is connected; start one with `ninelives worker`"
-    return "about to start" if position == 1 else f"number {position} of those that wait for a free slot"

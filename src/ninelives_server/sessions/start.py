@@ -67,7 +67,7 @@ class Starts:
         self._ca_file = ca_file
 
     def create(self, tx: Tx, new: NewSession) -> Session | None:
-        """Insert a session and have it started; `None` where there is one for its event and trigger."""
+        """Insert a session and have it started or queued; `None` where its event and trigger have one."""
         pinned = {
             "data": new.data,
             "event": dict(new.event_meta),
@@ -83,7 +83,7 @@ class Starts:
         if not sessions.insert(tx, new, sealed, SEMANTICS):
             return None
         tx.notify("session", new.id)
-        tx.notify("start", new.id)
+        tx.notify(*(("queue", new.project_id) if new.is_queued else ("start", new.id)))
         return sessions.by_id(tx, new.id)
 
     def _environment(self, tx: Tx, project_id: str) -> dict[str, str]:

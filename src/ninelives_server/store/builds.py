@@ -14,8 +14,6 @@ from ninelives_server.model.projects import Build, Deployment, DeploymentState, 
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import blobs, builds, deployments, sessions
 
-_LIVE = ("created", "running", "waiting")
-
 
 def _build(row: sa.Row[Any]) -> Build:
     return Build(
@@ -101,7 +99,7 @@ def bundle(tx: Tx, project_id: str, sha256: str) -> list[bytes]:
 def _deployments() -> sa.Select[Any]:
     """Select deployments; one whose last session has ended does not drain any more, whatever its row says."""
     c = deployments.c
-    has_live = sa.exists().where(sessions.c.deployment_id == c.id, sessions.c.state.in_(_LIVE))
+    has_live = sa.exists().where(sessions.c.deployment_id == c.id, sessions.c.ended_at.is_(None))
     drained = sa.and_(c.state == str(DeploymentState.DRAINING), ~has_live)
     state = sa.case((drained, str(DeploymentState.INACTIVE)), else_=c.state).label("state")
     return sa.select(c.id, c.project_id, c.build_id, state, c.state_since, c.created_at, c.created_by)
@@ -160,7 +158,7 @@ def set_deployment_state(tx: Tx, deployment_id: str, state: DeploymentState) -> 
 def has_live_sessions(tx: Tx, deployment_id: str) -> bool:
     """Say whether a deployment has sessions that have not ended."""
     query = sa.select(
-        sa.exists().where(sessions.c.deployment_id == deployment_id, sessions.c.state.in_(_LIVE))
+        sa.exists().where(sessions.c.deployment_id == deployment_id, sessions.c.ended_at.is_(None))
     )
     return bool(tx.connection.execute(query).scalar_one())
 

@@ -38,8 +38,9 @@ _DISPATCHED = (
     .values(dispatched_at=sa.bindparam("at"), dispatch=sa.bindparam("outcomes"))
 )
 _DEPLOYMENTS = (
-    sa.select(deployments.c.id, deployments.c.build_id, builds.c.entrypoints)
+    sa.select(deployments.c.id, deployments.c.build_id, builds.c.entrypoints, projects.c.max_concurrent)
     .join(builds, builds.c.id == deployments.c.build_id)
+    .join(projects, projects.c.id == deployments.c.project_id)
     .where(deployments.c.project_id == sa.bindparam("project_id"))
     .limit(1)
 )
@@ -229,11 +230,13 @@ class Target:
 
     Attributes:
         entrypoints: What the build lets others call, as `file.py:name`.
+        max_concurrent: Sessions of the project that may be open at once; 0 is any number.
     """
 
     deployment_id: str
     build_id: str
     entrypoints: tuple[str, ...]
+    max_concurrent: int
 
 
 def target(tx: Tx, project_id: str, deployment_id: str | None = None) -> Target | None:
@@ -245,7 +248,9 @@ def target(tx: Tx, project_id: str, deployment_id: str | None = None) -> Target 
     if row is None:
         return None
     names = tuple(f"{item['file']}:{item['name']}" for item in row.entrypoints)
-    return Target(deployment_id=row.id, build_id=row.build_id, entrypoints=names)
+    return Target(
+        deployment_id=row.id, build_id=row.build_id, entrypoints=names, max_concurrent=row.max_concurrent
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,12 @@ def set_retention(
     _update(tx, project_id, {name: value for name, value in days.items() if value is not None})
 
 
+def set_max_concurrent(tx: Tx, project_id: str, limit: int) -> None:
+    """Save how many sessions may be open at once; 0 is any number."""
+    _update(tx, project_id, {"max_concurrent": limit})
+    tx.notify("queue", project_id)
+
+
 def _update(tx: Tx, project_id: str, values: dict[str, Any]) -> None:
     if values:
         tx.connection.execute(sa.update(projects).where(projects.c.id == project_id).values(values))

@@ -23,7 +23,7 @@ _COLUMNS = (
     _t.id, _t.org_id, _t.project_id, _t.deployment_id, _t.build_id, _t.event_id, _t.trigger_id, _t.parent_id,
     _t.record_id, _t.entrypoint, _t.is_durable, _t.state, _t.state_since, _t.queue_reason, _t.memo,
     _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
-    _t.created_by, _t.started_at, _t.ended_at,
+    _t.created_by, _t.started_at, _t.ended_at, _t.admitted_at,
 )  # fmt: skip
 _is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
 
@@ -46,6 +46,24 @@ _INSERT: dict[str, sa.Insert] = {
     "sqlite": sqlite.insert(tables.sessions).on_conflict_do_nothing(),
     "postgresql": postgresql.insert(tables.sessions).on_conflict_do_nothing(),
 }
+_other = tables.sessions.alias("other").c
+# The deployment of a session that has ended, where it drains and this was its last one.
+_DRAINED = (
+    sa.update(tables.deployments)
+    .where(
+        tables.deployments.c.id == sa.select(_t.deployment_id).where(_is_the_one).scalar_subquery(),
+        tables.deployments.c.state == "draining",
+        ~sa.exists().where(_other.deployment_id == tables.deployments.c.id, _other.ended_at.is_(None)),
+    )
+    .values(state="inactive", state_since=sa.bindparam("now"))
+)
+# The project of a session that has ended, where others of it wait to be admitted.
+_HELD_BACK = sa.select(_t.project_id).where(
+    _is_the_one,
+    sa.exists().where(
+        _other.project_id == _t.project_id, _other.ended_at.is_(None), _other.admitted_at.is_(None)
+    ),
+)
 _EMPTY_INBOX = sa.delete(tables.inbox).where(tables.inbox.c.session_id == _id)
 _SECRETS = sa.select(tables.variables.c.name).where(
     tables.variables.c.project_id == _id, tables.variables.c.is_secret
@@ -123,6 +141,7 @@ def _model(row: Any) -> Session:
         created_by=row.created_by,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        admitted_at=row.admitted_at,
     )
 
 
@@ -146,7 +165,9 @@ def insert(tx: Tx, new: NewSession, sealed_start: bytes, semantics: int) -> bool
         "sealed_start": sealed_start,
         "semantics": semantics,
         "traceparent": new.traceparent,
-        "signalled_at": tx.now,
+        "signalled_at": None if new.is_queued else tx.now,
+        "admitted_at": None if new.is_queued else tx.now,
+        "queue_key": new.queue_key,
         "created_at": tx.now,
         "created_by": new.created_by,
     }
@@ -268,6 +289,9 @@ def end(
         },
     )
     tx.connection.execute(_EMPTY_INBOX, {"the_id": session_id})
+    tx.connection.execute(_DRAINED, {"the_id": session_id, "now": tx.now})
+    for project_id in tx.connection.execute(_HELD_BACK, {"the_id": session_id}).scalars():
+        tx.notify("queue", project_id)
 
 
 def request_stop(tx: Tx, session_id: str, request: Mapping[str, object]) -> None:
@@ -301,7 +325,7 @@ def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
     query = sa.select(_t.id).where(_t.worker_id.is_(None), is_quiet).order_by(_t.id).limit(limit)
     # Each question has an index of its own: of very many parked sessions none is looked at.
     questions = [
-        query.where(_t.state.in_((SessionState.CREATED, SessionState.RUNNING))),
+        query.where(_t.state.in_((SessionState.CREATED, SessionState.RUNNING)), _t.admitted_at.is_not(None)),
         query.where(_t.state == SessionState.WAITING, _t.wake_at <= tx.now),
     ]
     mail = list(tx.connection.execute(sa.select(tables.inbox.c.session_id).distinct()).scalars())
@@ -341,6 +365,7 @@ def ahead(tx: Tx, session: Session) -> int:
     """Return how many sessions wait for a slot before this one."""
     query = sa.select(sa.func.count()).where(
         _t.state == SessionState.CREATED,
+        _t.admitted_at.is_not(None),
         sa.or_(
             _t.created_at < session.created_at,
             sa.and_(_t.created_at == session.created_at, _t.id < session.id),

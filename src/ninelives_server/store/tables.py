@@ -147,6 +147,7 @@ projects = sa.Table(
     sa.Column("retain_sessions", sa.Integer, nullable=False, default=30),
     sa.Column("retain_events", sa.Integer, nullable=False, default=30),
     sa.Column("retain_logs", sa.Integer, nullable=False, default=30),
+    sa.Column("max_concurrent", sa.Integer, nullable=False, default=0),  # open sessions; 0 is any number
     *_made(),
     sa.UniqueConstraint("org_id", "name"),
 )
@@ -297,7 +298,8 @@ triggers = sa.Table(
     sa.Column("slug", sa.String(64), unique=True),
     sa.Column("is_durable", sa.Boolean, nullable=False),
     sa.Column("is_sync", sa.Boolean, nullable=False, default=False),
-    sa.Column("options", sa.JSON, nullable=False),  # what later kinds of trigger add
+    sa.Column("options", sa.JSON, nullable=False),  # max_concurrent, key, overlap, catch_up, auth
+    sa.Column("ticked_at", Utc),  # up to where its schedule is done: the newest time that was settled
     sa.Column("last_error", sa.Text, nullable=False, default=""),
     sa.Column("last_error_at", Utc),
     *_made(),
@@ -344,10 +346,11 @@ events = sa.Table(
     sa.Column("memo", sa.JSON, nullable=False),  # small, not secret: method, record_id, redispatch_of, …
     sa.Column("record_id", sa.String(100), index=True),
     sa.Column("traceparent", sa.String(60)),
-    sa.Column("dispatched_at", Utc, index=True),  # NULL until dispatch has looked at it
+    sa.Column("dispatched_at", Utc),  # NULL until dispatch has looked at it
     sa.Column("dispatch", sa.JSON, nullable=False),  # [{trigger_id, outcome, session_id|error}]
     *_made(),
     sa.UniqueConstraint("project_id", "source_key"),
+    sa.Index("ix_events_dispatched_at_project_id_id", "dispatched_at", "project_id", "id"),
     sa.Index("ix_events_project_id_created_at", "project_id", "created_at"),
 )
 
@@ -358,7 +361,7 @@ sessions = sa.Table(
     _id(),
     _ref("org_id", "orgs.id"),
     _ref("project_id", "projects.id"),
-    _ref("deployment_id", "deployments.id", null=True),
+    _ref("deployment_id", "deployments.id", null=True, index=False),
     sa.Column("build_id", sa.String(40), sa.ForeignKey("builds.id"), nullable=False, index=True),
     sa.Column("event_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
@@ -369,6 +372,8 @@ sessions = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),  # created, running, waiting, completed, error, stopped
     sa.Column("state_since", Utc, nullable=False),
     sa.Column("queue_reason", sa.Text, nullable=False, default=""),  # why it is still `created`
+    sa.Column("queue_key", sa.String(64)),  # digest of its key's value: one at a time of each
+    sa.Column("admitted_at", Utc),  # when the limits let it start; NULL while it queues
     sa.Column("memo", sa.JSON, nullable=False),
     # Pinned when created: {seed, env, inputs, event meta, python, semantics, hashseed}; sealed as one JSON.
     sa.Column("sealed_start", sa.LargeBinary, nullable=False),
@@ -390,6 +395,10 @@ sessions = sa.Table(
     sa.UniqueConstraint("event_id", "trigger_id"),
     sa.Index("ix_sessions_project_id_created_at", "project_id", "created_at"),
     sa.Index("ix_sessions_state_wake_at", "state", "wake_at"),
+    sa.Index("ix_sessions_deployment_id_ended_at", "deployment_id", "ended_at"),
+    sa.Index(
+        "ix_sessions_queue", "project_id", "ended_at", "admitted_at", "trigger_id", "event_id", "queue_key"
+    ),
 )
 
 journal = sa.Table(

@@ -108,6 +108,7 @@ def update(tx: Tx, trigger: Trigger) -> None:
     values = {name: value for name, value in _values(trigger).items() if name not in _KEPT}
     tx.connection.execute(triggers.update().where(triggers.c.id == trigger.id).values(values))
     tx.notify("trigger", trigger.id)
+    tx.notify("queue", trigger.project_id)
 
 
 def delete(tx: Tx, trigger_id: str) -> None:
@@ -130,6 +131,13 @@ def set_error(tx: Tx, trigger_id: str, text: str) -> None:
 def by_id(tx: Tx, trigger_id: str) -> Trigger | None:
     """Return a trigger."""
     return _one(tx, _BY_ID, {"id": trigger_id})
+
+
+def lock(tx: Tx, trigger_id: str) -> None:
+    """Let nobody else decide about a trigger's sessions before this unit ends."""
+    tx.connection.execute(
+        sa.select(triggers.c.id).where(triggers.c.id == trigger_id).with_for_update(key_share=True)
+    )
 
 
 def by_name(tx: Tx, project_id: str, name: str) -> Trigger | None:

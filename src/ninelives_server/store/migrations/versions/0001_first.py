@@ -111,6 +111,7 @@ def upgrade() -> None:
         sa.Column("retain_sessions", sa.Integer(), nullable=False),
         sa.Column("retain_events", sa.Integer(), nullable=False),
         sa.Column("retain_logs", sa.Integer(), nullable=False),
+        sa.Column("max_concurrent", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(
@@ -272,7 +273,12 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "source_key", name=op.f("uq_events_project_id_source_key")),
     )
     op.create_index(op.f("ix_events_connection_id"), "events", ["connection_id"], unique=False)
-    op.create_index(op.f("ix_events_dispatched_at"), "events", ["dispatched_at"], unique=False)
+    op.create_index(
+        "ix_events_dispatched_at_project_id_id",
+        "events",
+        ["dispatched_at", "project_id", "id"],
+        unique=False,
+    )
     op.create_index(op.f("ix_events_org_id"), "events", ["org_id"], unique=False)
     op.create_index(op.f("ix_events_project_id"), "events", ["project_id"], unique=False)
     op.create_index("ix_events_project_id_created_at", "events", ["project_id", "created_at"], unique=False)
@@ -410,6 +416,7 @@ def upgrade() -> None:
         sa.Column("is_durable", sa.Boolean(), nullable=False),
         sa.Column("is_sync", sa.Boolean(), nullable=False),
         sa.Column("options", sa.JSON(), nullable=False),
+        sa.Column("ticked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=False),
         sa.Column("last_error_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
@@ -445,6 +452,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("state_since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("queue_reason", sa.Text(), nullable=False),
+        sa.Column("queue_key", sa.String(length=64), nullable=True),
+        sa.Column("admitted_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("memo", sa.JSON(), nullable=False),
         sa.Column("sealed_start", sa.LargeBinary(), nullable=False),
         sa.Column("semantics", sa.Integer(), nullable=False),
@@ -480,13 +489,21 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", "trigger_id", name=op.f("uq_sessions_event_id_trigger_id")),
     )
     op.create_index(op.f("ix_sessions_build_id"), "sessions", ["build_id"], unique=False)
-    op.create_index(op.f("ix_sessions_deployment_id"), "sessions", ["deployment_id"], unique=False)
+    op.create_index(
+        "ix_sessions_deployment_id_ended_at", "sessions", ["deployment_id", "ended_at"], unique=False
+    )
     op.create_index(op.f("ix_sessions_event_id"), "sessions", ["event_id"], unique=False)
     op.create_index(op.f("ix_sessions_org_id"), "sessions", ["org_id"], unique=False)
     op.create_index(op.f("ix_sessions_parent_id"), "sessions", ["parent_id"], unique=False)
     op.create_index(op.f("ix_sessions_project_id"), "sessions", ["project_id"], unique=False)
     op.create_index(
         "ix_sessions_project_id_created_at", "sessions", ["project_id", "created_at"], unique=False
+    )
+    op.create_index(
+        "ix_sessions_queue",
+        "sessions",
+        ["project_id", "ended_at", "admitted_at", "trigger_id", "event_id", "queue_key"],
+        unique=False,
     )
     op.create_index(op.f("ix_sessions_record_id"), "sessions", ["record_id"], unique=False)
     op.create_index("ix_sessions_state_wake_at", "sessions", ["state", "wake_at"], unique=False)
