@@ -1,5 +1,7 @@
 """Every page, judged by axe in light and dark, on a wide and a narrow screen."""
 
+from pathlib import Path
+
 import httpx2
 import pytest
 from people import Desk, Visit
@@ -97,6 +99,30 @@ async def test_no_page_is_wider_than_a_narrow_screen(chromium: Browser, desk: De
     too_wide: list[str] = []
     async with Visit.begun(chromium, desk, viewport={"width": 320, "height": 640}) as visit:
         for path in shown:
+            await visit.open(path)
+            too_wide += [f"{path}: {what}" for what in await visit.page.evaluate(WIDER)]
+
+    assert too_wide == []
+
+
+async def test_long_names_fit_on_a_narrow_screen(chromium: Browser, desk: Desk, tmp_path: Path):
+    """
+    Names may be as long as somebody likes: they break, and nothing sticks out of the page.
+    """
+    name = f"a_project_with_a_very_long_name_that_somebody_chose_{tmp_path.name}".replace("-", "_")[:100]
+    connection = "the_customer_relationship_management_of_the_european_subsidiary"
+    manifest = (
+        MANIFEST.format(name=name).replace("crm", connection).replace("- name: lead", f"- name: {connection}")
+    )
+    (tmp_path / "ninelives.yaml").write_text(manifest)
+    (tmp_path / "main.py").write_text("def on_hook(event):\n    print(event.data)\n")
+    desk.up.cli("deploy", str(tmp_path))
+    connection_id = desk.connection_named(name, connection)["id"]
+    sections = ("", "/connections", "/triggers", "/sessions", "/events", "/run", "/connections/new")
+    paths = ["/", *(f"/projects/{name}{section}" for section in sections), f"/connections/{connection_id}"]
+    too_wide: list[str] = []
+    async with Visit.begun(chromium, desk, viewport={"width": 320, "height": 640}) as visit:
+        for path in paths:
             await visit.open(path)
             too_wide += [f"{path}: {what}" for what in await visit.page.evaluate(WIDER)]
 

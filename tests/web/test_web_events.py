@@ -24,7 +24,7 @@ async def test_an_event_shows_its_data_and_what_each_trigger_made_of_it(site: Si
     shown = await site.text(f"/events/{event_id}")
 
     assert "This is the copy" in copy
-    assert "redispatch_of" in copy
+    assert "Redispatch of" in copy
     assert f"/events/{event_id}" in listed
     assert "&lt;Ada&gt;" in shown
     assert "<Ada>" not in shown
@@ -77,7 +77,10 @@ async def test_a_trigger_on_a_connection_says_why_it_does_not_listen(site: Site)
 
     html = await site.text("/projects/lead_router/triggers")
     overview = await site.text("/projects/lead_router")
+    its_own = await site.text(f"/connections/{connection.id}")
 
+    assert "Used by" in its_own
+    assert "on_lead</a>" in its_own
     assert "not connected" in html
     assert "/data/leadchangeevent" in html.lower()
     assert "is init_required" in html

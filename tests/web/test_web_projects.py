@@ -28,6 +28,15 @@ async def test_a_project_is_made_by_its_name_alone(site: Site):
     assert "ninelives deploy --project crm_sync" in html
 
 
+async def test_an_address_that_was_shortened_leads_to_the_list(site: Site):
+    """
+    `/projects` is what remains of a project's address; the list itself is the first page.
+    """
+    html = await site.after(await site.get("/projects"))
+
+    assert "<h1>Projects</h1>" in html
+
+
 async def test_a_message_is_shown_once(site: Site):
     """
     Loading the page again does not repeat what a form came to.

@@ -78,10 +78,41 @@ async def test_a_failed_session_leads_to_the_step_that_failed(site: Site):
 
     assert "ConnectionError: host &lt;b&gt;hooks.example.com&lt;/b&gt; refused" in html
     assert "main.py, line 31" in html
-    assert '<a href="#step-2">' in html
+    assert 'In step <a href="#step-2">' in html
     assert 'id="step-2" class="step failed"' in html
     assert 'id="step-1" class="wait done"' in html
     assert "Run again" in html
+
+
+async def test_an_error_of_the_code_is_not_laid_at_the_door_of_a_step_that_went_well(site: Site):
+    """
+    An error names the last step before it; only where that step failed is the error said to be in it.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    epoch = await site.claim(session.id)
+    await site.put(session.id, epoch, step(0, "requests.post"))
+    await site.end(session.id, epoch, SessionState.ERROR, {**ERROR, "seq": 1}, None)
+
+    html = await site.text(f"/sessions/{session.id}")
+
+    assert 'After step <a href="#step-1">' in html
+    assert "In step" not in html
+
+
+async def test_a_session_shows_what_it_was_started_with(site: Site):
+    """
+    Its input stands on its page, escaped; an empty one takes no room.
+    """
+    project, _ = await site.project()
+    session = await site.session(project, {"lead": "<Ada>"})
+    bare = await site.session(project)
+
+    html = await site.text(f"/sessions/{session.id}")
+    without = await site.text(f"/sessions/{bare.id}")
+
+    assert "&#34;lead&#34;: &#34;&lt;Ada&gt;&#34;" in html
+    assert "h-input" not in without
 
 
 async def test_a_restart_in_the_middle_is_marked(site: Site):

@@ -203,15 +203,29 @@ async def create_connection(view: Member, ref: str) -> Response:
     return view.go(view.at.url("connections", made.id), message=f"Connection {made.name} is saved")
 
 
+async def _users(view: View, project: Project | None, connection: Connection) -> list[dict[str, Any]]:
+    """Return the triggers that listen to a connection, each with how it fares."""
+    if project is None:
+        return []
+    found = await view.services.projects.triggers(view.actor, project.id)
+    return [
+        {"trigger": trigger, "status": await view.services.events.trigger_status(view.actor, trigger)}
+        for trigger in found
+        if trigger.connection_id == connection.id
+    ]
+
+
 async def _context(view: View, connection_id: str) -> dict[str, Any]:
     connection = await view.services.connections.get(view.actor, connection_id)
+    project = await _project_of(view, connection)
     integration = view.services.registry.get(connection.integration)
     mode = view.services.registry.mode(connection.integration, connection.auth_mode)
     return {
         "connection": connection,
         "integration": integration,
         "mode": mode,
-        "project": await _project_of(view, connection),
+        "project": project,
+        "users": await _users(view, project, connection),
         "callback_url": view.services.connections.callback_url(connection.integration),
         "needs_setup": connection.state in _TO_INITIALISE,
     }
@@ -234,7 +248,7 @@ async def connection_live(view: Member, connection_id: str) -> Response:
     async def render() -> live.Part:
         return live.Part(view.fragment("_connection.html", await _context(view, connection_id)))
 
-    return live.stream(view, [("connection", connection_id)], render)
+    return live.stream(view, [("connection", connection_id), ("trigger", None), ("stream", None)], render)
 
 
 @router.get("/connections/{connection_id}/edit")

@@ -10,6 +10,7 @@ from starlette.responses import HTMLResponse, Response
 from ninelives_server.errors import Conflict, Invalid, NinelivesError
 from ninelives_server.model.connections import ConnectionState
 from ninelives_server.model.projects import Build, DeploymentState, Project
+from ninelives_server.model.triggers import Trigger
 from ninelives_server.web import live, setup
 from ninelives_server.web.guards import Member, PageRoute
 from ninelives_server.web.pages import View
@@ -22,11 +23,18 @@ RECENT = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """A project in the list."""
+    """A project in the list.
+
+    Attributes:
+        recent: Its last sessions, oldest first.
+        broken: Its connections that somebody must look after.
+        ailing: Its triggers whose filter, entry point or source is in error.
+    """
 
     project: Project
     recent: list[Any]
     broken: list[Any]
+    ailing: list[Trigger]
 
 
 async def _cards(view: View) -> list[Card]:
@@ -37,7 +45,10 @@ async def _cards(view: View) -> list[Card]:
         page = await services.sessions.list(actor, project_ref=project.id, limit=RECENT)
         connections = await services.connections.list(actor, project.id)
         broken = [connection for connection in connections if connection.state not in good]
-        cards.append(Card(project=project, recent=list(reversed(page.items)), broken=broken))
+        ailing = [
+            trigger for trigger in await services.projects.triggers(actor, project.id) if trigger.last_error
+        ]
+        cards.append(Card(project=project, recent=list(reversed(page.items)), broken=broken, ailing=ailing))
     return cards
 
 
@@ -60,7 +71,14 @@ async def projects_live(view: Member) -> Response:
     async def render() -> live.Part:
         return live.Part(view.fragment("_projects.html", {"cards": await _cards(view)}))
 
-    return live.stream(view, [("project", None), ("session", None), ("connection", None)], render)
+    channels = [(name, None) for name in ("project", "session", "connection", "trigger")]
+    return live.stream(view, channels, render)
+
+
+@router.get("/projects")
+async def projects_by_path(view: Member) -> Response:
+    """Lead those who shorten a project's address to the list."""
+    return view.go(view.at.url())
 
 
 @router.post("/projects")
@@ -89,6 +107,7 @@ async def _overview(view: View, ref: str) -> dict[str, Any]:
         "statuses": statuses,
         "active": next((d for d in deployments if d.state is DeploymentState.ACTIVE), None),
         "sessions": sessions.items,
+        "now": await view.now(),
         "trigger_names": {trigger.id: trigger.name for trigger in triggers},
         "steps": setup.steps(connections, triggers, statuses, deployments, variables, sessions.items),
     }

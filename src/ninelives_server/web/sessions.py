@@ -173,8 +173,22 @@ async def _around(view: View, session: Session) -> dict[str, Any]:
     services, actor = view.services, view.actor
     project = await services.projects.get(actor, session.project_id)
     triggers = {trigger.id: trigger for trigger in await services.projects.triggers(actor, project.id)}
-    build = await services.projects.build(actor, session.build_id)
-    return {"project": project, "trigger": triggers.get(TriggerId(session.trigger_id or "")), "build": build}
+    return {
+        "project": project,
+        "trigger": triggers.get(TriggerId(session.trigger_id or "")),
+        "build": await services.projects.build(actor, session.build_id),
+        "input": await _input(view, session),
+    }
+
+
+async def _input(view: View, session: Session) -> object:
+    """Return the data of the event that started a session; `None` where there is none, or no longer."""
+    if session.event_id is None:
+        return None
+    try:
+        return (await view.services.events.get(view.actor, session.event_id)).data
+    except NotFound:  # events may be kept for a shorter time than sessions
+        return None
 
 
 async def _now_of(view: View, detail: SessionDetail, steps: Sequence[Step], after: int) -> dict[str, Any]:

@@ -53,6 +53,11 @@ class Row:
     result: Any
     error: Any
 
+    @property
+    def failed(self) -> bool:
+        """Whether this is where it went wrong, not only the last thing before."""
+        return self.step.status in _FAILED or self.step.status in _OPEN
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
