@@ -27,14 +27,17 @@ from ninelives_server.connections.parts import outbound
 from ninelives_server.connections.service import Connections
 from ninelives_server.engine.client import Engine
 from ninelives_server.engine.embedded import EmbeddedTemporal
+from ninelives_server.engine.schedules import Schedules as Clockwork
 from ninelives_server.engine.starter import Starter, looking
 from ninelives_server.errors import NinelivesError, SetupError
 from ninelives_server.events.dispatch import Dispatcher
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
 from ninelives_server.events.replies import Replies
+from ninelives_server.events.schedules import Schedules
 from ninelives_server.events.service import Events
 from ninelives_server.events.sources import Sources
+from ninelives_server.events.ticks import Ticks
 from ninelives_server.events.webhooks import Webhooks
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model import actors
@@ -243,11 +246,18 @@ def _composed(
     )
     sessions = Sessions(store=store, vault=vault, starts=starts)
     journal = Journal(store=store, vault=vault, starts=starts, calls=Calls(vault=vault, starts=starts))
-    engine = Engine(address=temporal_address, namespace=settings.temporal_namespace, look=looking(journal))
-    starter = Starter(store=store, engine=engine)
-    links = Links(store=store, journal=journal, tokens=connections, scheduler=starter, prepares=connections)
     dispatcher = Dispatcher(store=store, vault=vault, filters=filters, sessions=sessions)
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
+    ticks = Ticks(store=store, ingest=ingest)
+    engine = Engine(
+        address=temporal_address,
+        namespace=settings.temporal_namespace,
+        look=looking(journal),
+        tick=ticks.tick,
+    )
+    schedules = Schedules(store=store, clockwork=Clockwork(engine=engine), ticks=ticks)
+    starter = Starter(store=store, engine=engine)
+    links = Links(store=store, journal=journal, tokens=connections, scheduler=starter, prepares=connections)
     sources = Sources(
         store=store,
         ingest=ingest,
@@ -301,6 +311,7 @@ def _composed(
         ("queues", queues.run),
         ("connections", connections.run),
         ("sources", sources.run),
+        ("schedules", schedules.run),
         ("stops", stops.run),
         ("retention", retention.run),
         ("tidy", lambda: _tidy(access)),

@@ -247,3 +247,21 @@ async def test_a_webhook_s_status_has_its_address(world: World):
 
     assert status.webhook_url == f"https://nine.example/webhooks/{trigger.slug}"
     assert (status.last_error, status.listening, status.next_at) == ("", None, None)
+
+
+async def test_a_schedule_s_status_has_its_next_time(world: World):
+    """
+    In its own zone; none while nothing is deployed.
+    """
+    shop = await world.shop()
+    trigger = await a_trigger(world.store, shop.project, type=TriggerType.SCHEDULE, schedule="0 3 1 1 * 2100")
+
+    status = await world.events.trigger_status(shop.actor, trigger)
+    await world.store.write(
+        lambda tx: builds.set_deployment_state(tx, shop.deployment.id, DeploymentState.INACTIVE)
+    )
+    resting = await world.events.trigger_status(shop.actor, trigger)
+
+    assert status.next_at is not None
+    assert f"{status.next_at:%Y-%m-%d %H:%M:%S %z}" == "2100-01-01 03:00:00 +0000"
+    assert resting.next_at is None

@@ -63,3 +63,32 @@ async def test_a_trigger_may_name_a_connection_of_the_org(projects: Projects, ad
     await projects.deploy(ada, bundle=a_bundle(text))
 
     assert (await projects.trigger(ada, "p/t")).connection_id == shared.id
+
+
+async def test_a_schedule_of_six_fields_is_deployed_with_a_warning(projects: Projects, ada: Actor):
+    """
+    Elsewhere six fields begin with seconds: the next times show what is meant here.
+    """
+    text = MANIFEST.replace("hook, type: webhook", "hook, schedule: '0 3 1 1 * 2030'")
+
+    result = await projects.deploy(ada, bundle=a_bundle(text))
+
+    [warning] = [line for line in result.warnings if "6 fields" in line]
+    assert warning.startswith("ninelives.yaml:")
+    assert warning.endswith("it is due 2030-01-01 03:00:00 UTC")
+
+
+async def test_what_only_some_triggers_have_is_applied_and_taken_back(projects: Projects, ada: Actor):
+    """
+    The triggers are as the manifest says, with limits and without.
+    """
+    limited = "hook, type: webhook, max_concurrent: 3, key: data.method"
+    await projects.deploy(ada, bundle=a_bundle(MANIFEST.replace("hook, type: webhook", limited)))
+    with_limits = await projects.trigger(ada, "lead_router/hook")
+
+    result = await projects.deploy(ada, bundle=a_bundle(MANIFEST))
+
+    assert (with_limits.max_concurrent, with_limits.key) == (3, "data.method")
+    after = await projects.trigger(ada, "lead_router/hook")
+    assert (after.max_concurrent, after.key) == (None, "")
+    assert "change trigger hook (options)" in result.actions

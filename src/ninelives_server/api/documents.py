@@ -182,6 +182,11 @@ class TriggerDoc(Document):
     next_at: datetime | None = None
     last_error: str = ""
     last_error_at: datetime | None = None
+    max_concurrent: int | None = None
+    key: str = ""
+    overlap: triggers.Overlap = triggers.Overlap.ALLOW
+    catch_up: triggers.CatchUp = triggers.CatchUp.LAST
+    auth: dict[str, str] | None = Field(default=None, description="as in the manifest; never a secret")
     listening: ListeningDoc | None = None
     created_at: datetime
     created_by: str

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import activity
@@ -15,7 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ninelives_server import log
 from ninelives_server.engine.failures import CONVERTER
-from ninelives_server.engine.workflow import LOOK, Course, SessionWorkflow
+from ninelives_server.engine.workflow import LOOK, TICK, Course, SessionWorkflow, TickWorkflow
 from ninelives_server.model.sessions import WAKE_SIGNAL, WORKFLOW_NAME, WORKFLOW_QUEUE
 
 logger = log.get(__name__)
@@ -30,6 +30,8 @@ _PROBE_EVERY = 2.0
 
 #: Says what should happen to a session: `{"outcome": …, "until": …}`.
 Look = Callable[[str], Awaitable[Mapping[str, Any]]]
+#: Takes a time of a trigger's schedule.
+Tick = Callable[[str, datetime], Awaitable[None]]
 
 
 class TemporalAway(Exception):
@@ -45,10 +47,11 @@ class Engine:
         returned: Set when Temporal answers again, or for the first time; the starter clears it.
     """
 
-    def __init__(self, *, address: str, namespace: str, look: Look) -> None:
+    def __init__(self, *, address: str, namespace: str, look: Look, tick: Tick | None = None) -> None:
         self.address = address
         self.namespace = namespace
         self._look = look
+        self._tick = tick
         self._client: Client | None = None
         self._connected = asyncio.Event()
         self.returned = asyncio.Event()
@@ -138,6 +141,15 @@ class Engine:
             return False
         return found.status is WorkflowExecutionStatus.RUNNING
 
+    @property
+    def client(self) -> Client:
+        """Temporal's client.
+
+        Raises:
+            TemporalAway: It was never reached.
+        """
+        return self._the_client()
+
     def _the_client(self) -> Client:
         if self._client is None:
             raise TemporalAway("no connection yet")
@@ -184,17 +196,22 @@ class Engine:
             self.returned.set()
 
     def _worker(self, client: Client) -> Worker:
-        look = self._look
+        look, tick = self._look, self._tick
 
         @activity.defn(name=LOOK)
         async def look_activity(session_id: str) -> dict[str, Any]:
             return dict(await look(session_id))
 
+        @activity.defn(name=TICK)
+        async def tick_activity(trigger_id: str, at: str) -> None:
+            if tick is not None:
+                await tick(trigger_id, datetime.fromisoformat(at))
+
         return Worker(
             client,
             task_queue=WORKFLOW_QUEUE,
-            workflows=[SessionWorkflow],
-            activities=[look_activity],
+            workflows=[SessionWorkflow, TickWorkflow],
+            activities=[look_activity, tick_activity],
             workflow_runner=UnsandboxedWorkflowRunner(),
             max_cached_workflows=2000,
         )

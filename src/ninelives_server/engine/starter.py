@@ -141,6 +141,7 @@ class Starter:
         quiet = timedelta()
         while True:
             self._engine.returned.clear()
+            self._store.notices.tell("engine", "")
             try:
                 await self.sweep(quiet)
                 pause = await self._pause()

@@ -1,4 +1,4 @@
-"""The one workflow: cares for one session until it has ended.
+"""Two workflows. The one that counts cares for one session until it has ended.
 
 Its history holds ids and times only. What the session did is in the journal, and whether it should run is
 the database's to say: a signal too many, a lost one, or a history that is gone altogether only delay.
@@ -9,17 +9,23 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
+from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError
 
 from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, WAKE_SIGNAL, WORKFLOW_NAME
 
 #: The server's own activity: what should happen to the session next.
 LOOK = "look"
+#: The other one: a time of a schedule has come.
+TICK = "tick"
+TICK_WORKFLOW = "TickWorkflow"
+_SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 #: Turns before the history begins anew.
 TURNS = 100
 #: How long a session that somebody else runs is left alone, unless a signal comes.
 _HELD = timedelta(seconds=30)
+# What is given up after some minutes, `events.ticks` makes up for.
+_BACKING_OFF = RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=10)
 _FLAT = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
 # A turn may last as long as a session runs without parking; heartbeats tell whether it is alive.
 _VERY_LONG = timedelta(days=3650)
@@ -106,6 +112,23 @@ class SessionWorkflow:
             await workflow.wait_condition(lambda: self._wakes != self._seen, timeout=left)
         except TimeoutError:
             return
+
+
+@workflow.defn(name=TICK_WORKFLOW)
+class TickWorkflow:
+    """Tell the server that a time of a trigger's schedule has come."""
+
+    @workflow.run
+    async def run(self, trigger_id: str) -> None:
+        """Tell it, until it has heard."""
+        # Started by hand, it has no time of a schedule: now is as good.
+        at = workflow.info().typed_search_attributes.get(_SCHEDULED_AT) or workflow.now()
+        await workflow.execute_local_activity(
+            TICK,
+            args=[trigger_id, at.astimezone(UTC).isoformat()],
+            start_to_close_timeout=timedelta(seconds=30),
+            retry_policy=_BACKING_OFF,
+        )
 
 
 def _time(value: str | float) -> datetime:

@@ -19,11 +19,13 @@ from ninelives_server.events.ingest import Ingest, data_context
 from ninelives_server.events.status import TriggerStatus, listening_of
 from ninelives_server.ids import EventId
 from ninelives_server.integrations.registry import Registry
+from ninelives_server.model import schedules
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.events import Event, NewEvent
 from ninelives_server.model.projects import Project
+from ninelives_server.model.schedules import BadSchedule
 from ninelives_server.model.sessions import Session
-from ninelives_server.model.triggers import Trigger
+from ninelives_server.model.triggers import Trigger, TriggerType
 from ninelives_server.store import audit, events, projects, sessions
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.events import Target, Wanted
@@ -214,7 +216,7 @@ class Events:
             is_bad = listening is not None and listening.state in {"refused", "failing"}
             return TriggerStatus(
                 webhook_url=None if trigger.slug is None else f"{self._base_url}/webhooks/{trigger.slug}",
-                next_at=None,
+                next_at=_next_at(tx, trigger),
                 last_error=trigger.last_error or (listening.reason if listening and is_bad else ""),
                 listening=listening,
             )
@@ -234,6 +236,16 @@ class Events:
         [(event_id, _)] = self._ingest.record_in(tx, [new])
         self._dispatcher.dispatch_in(tx, event_id)
         return event_id
+
+
+def _next_at(tx: Tx, trigger: Trigger) -> datetime | None:
+    """Return when a trigger's schedule is due; `None` while nothing is deployed, or where it is over."""
+    if trigger.type is not TriggerType.SCHEDULE or events.target(tx, trigger.project_id) is None:
+        return None
+    try:
+        return schedules.next_after(schedules.parse(trigger.schedule, trigger.timezone), tx.now)
+    except BadSchedule:
+        return None
 
 
 def _project(tx: Tx, actor: Actor, ref: str) -> Project:

@@ -4,6 +4,7 @@ Which of them an event concerns is decided in `events.dispatch`; what a manifest
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -55,6 +56,16 @@ _HOOK = (
         sa.exists().where(deployments.c.project_id == triggers.c.project_id, deployments.c.state == "active"),
     )
 )
+
+
+# A scalar subquery, not a join: PostgreSQL locks no nullable side of a join.
+_SCHEDULED = sa.select(
+    triggers,
+    sa.select(sa.func.max(deployments.c.state_since))
+    .where(deployments.c.project_id == triggers.c.project_id, deployments.c.state == "active")
+    .scalar_subquery()
+    .label("active_since"),
+).where(triggers.c.type == str(TriggerType.SCHEDULE))
 
 
 class Hook(NamedTuple):
@@ -137,6 +148,44 @@ def lock(tx: Tx, trigger_id: str) -> None:
     """Let nobody else decide about a trigger's sessions before this unit ends."""
     tx.connection.execute(
         sa.select(triggers.c.id).where(triggers.c.id == trigger_id).with_for_update(key_share=True)
+    )
+
+
+class Scheduled(NamedTuple):
+    """A trigger with a schedule, and how far it has come.
+
+    Attributes:
+        ticked_at: Up to where its times are settled; `None` where none was.
+        active_since: Since when its project has the active deployment that it has; `None` without one.
+    """
+
+    trigger: Trigger
+    ticked_at: datetime | None
+    active_since: datetime | None
+
+
+def scheduled(tx: Tx) -> list[Scheduled]:
+    """Return all triggers that have a schedule, of whatever org."""
+    return [_scheduled(row) for row in tx.connection.execute(_SCHEDULED.order_by(triggers.c.id))]
+
+
+def scheduled_one(tx: Tx, trigger_id: str) -> Scheduled | None:
+    """Return one of them, and let nobody else settle its times before this unit ends."""
+    query = _SCHEDULED.where(triggers.c.id == trigger_id).with_for_update(of=triggers, key_share=True)
+    row = tx.connection.execute(query).one_or_none()
+    return None if row is None else _scheduled(row)
+
+
+def _scheduled(row: sa.Row[Any]) -> Scheduled:
+    return Scheduled(_trigger(row), row.ticked_at, row.active_since)
+
+
+def set_ticked(tx: Tx, trigger_id: str, at: datetime) -> None:
+    """Write down up to where the times of a schedule are settled; it never goes back."""
+    tx.connection.execute(
+        triggers.update()
+        .where(triggers.c.id == trigger_id, sa.or_(triggers.c.ticked_at.is_(None), triggers.c.ticked_at < at))
+        .values(ticked_at=at)
     )
 
 
