@@ -92,6 +92,15 @@ def refresh_oauth(integration: str, connection: str) -> tuple[str, datetime]:
     Where the provider does not say when it expires, the time is two hours from now.
     """
     del integration  # the connection knows its own
-    found = renew(connection, token_in_hand(connection).value or None)
+    return _with_expiry(renew(connection, token_in_hand(connection).value or None))
+
+
+def access_oauth(integration: str, connection: str) -> tuple[str, datetime]:
+    """Return a good access token and when it expires, as `refresh_oauth` does; a new one only where due."""
+    del integration  # the connection knows its own
+    return _with_expiry(renew(connection))
+
+
+def _with_expiry(found: Token) -> tuple[str, datetime]:
     expires = found.expires_at or datetime.fromtimestamp(datetime.now(UTC).timestamp() + 7200, UTC)
     return found.value, expires.replace(tzinfo=None)

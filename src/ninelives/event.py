@@ -17,9 +17,12 @@ class AttrDict(dict[str, Any]):
 
     def __getattr__(self, name: str) -> Any:
         try:
-            return self[name]
+            value = self[name]
         except KeyError:
             raise AttributeError(name) from None
+        if type(value) is dict:
+            value = self[name] = AttrDict(value)
+        return value
 
     def __setattr__(self, name: str, value: object) -> None:
         raise NotImplementedError(f"write data[{name!r}] = … instead of data.{name} = …")

@@ -130,7 +130,11 @@ class Classifier:
         if isinstance(inner, Marked):
             return _DIRECT  # it asks the session itself
         marks = getattr(inner, "__dict__", None)
-        if not isinstance(marks, dict) or isinstance(inner, type):
+        if isinstance(inner, type):
+            return None
+        if not isinstance(inner, types.FunctionType) and self.is_user_class(type(inner)):
+            marks = getattr(type(inner).__call__, "__dict__", None)
+        if not isinstance(marks, dict):
             return None
         if marks.get(INHIBIT) is True:
             return _INHIBITED

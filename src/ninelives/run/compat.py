@@ -14,8 +14,10 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-from ninelives import answers, connections, host, marks, salesforce, values
+from ninelives import answers, connections, host, marks, salesforce
 from ninelives.errors import NinelivesError, NotSupported
+from ninelives.event import AttrDict, Event
+from ninelives.run import compat_helpers, compat_store
 
 _PACKAGE = "autokitteh"
 
@@ -81,12 +83,12 @@ def replace(module: ModuleType) -> None:
     names = _BY_MODULE.get(module.__name__)
     if names is None:
         return
-    for name, function in names(module).items():
+    for name, found in names(module).items():
         if hasattr(module, name):
-            original = getattr(module, name)
-            function.__name__ = name
-            function.__doc__ = getattr(original, "__doc__", None)
-            setattr(module, name, function)
+            if not isinstance(found, type):
+                found.__name__ = name
+                found.__doc__ = getattr(module, name).__doc__
+            setattr(module, name, found)
 
 
 def _noticed(decorator: Callable[..., Any], on_mark: Callable[[Any], None]) -> Callable[..., Any]:
@@ -146,37 +148,12 @@ def _outcomes(_module: ModuleType) -> dict[str, Callable[..., Any]]:
     return _all_translated({"outcome": answers.outcome, "http_outcome": answers.http_outcome})
 
 
-def _mutate(key: str, op: str, *args: Any) -> Any:
-    """Change a value; the operands of `check_and_set` come as AutoKitteh takes them: new, then expected."""
-    match str(op):
-        case "set":
-            return values.set_value(key, *args)
-        case "get":
-            return values.get_value(key)
-        case "del":
-            return values.del_value(key)
-        case "add":
-            return values.add_value(key, *args)
-        case "check_and_set":
-            new, expected = args
-            return values.check_and_set_value(key, expected, new)
-    raise ValueError(f"mutate_value knows set, get, del, add and check_and_set, not {op!r}")
-
-
-def _store(_module: ModuleType) -> dict[str, Callable[..., Any]]:
-    return _all_translated(
-        {
-            "get_value": values.get_value,
-            "set_value": values.set_value,
-            "del_value": values.del_value,
-            "add_values": values.add_value,
-            "check_and_set_value": values.check_and_set_value,
-            "mutate_value": _mutate,
-            "list_values_keys": values.list_keys,
-            "publish_value": values.publish_value,
-            "unpublish_value": values.unpublish_value,
-        }
-    )
+def _store(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    functions = _all_translated(compat_store.FUNCTIONS)
+    for name, function in functions.items():
+        setattr(module, name, function)
+    compat_store.teach(module)
+    return functions
 
 
 def _connections(_module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -188,7 +165,36 @@ def _connections(_module: ModuleType) -> dict[str, Callable[..., Any]]:
             raise made from error
 
     refresh_oauth.__module__ = _PACKAGE
-    return {"refresh_oauth": refresh_oauth, **_all_translated({"encode_jwt": _not_yet("encode_jwt")})}
+    return {"refresh_oauth": refresh_oauth, **_all_translated({"encode_jwt": compat_helpers.encode_jwt})}
+
+
+def _with_fresh_token(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """Have a helper that refreshes each time it makes a client get the token that is good already."""
+
+    def refresh_oauth(integration: str, connection: str) -> tuple[str, datetime]:
+        try:
+            return connections.access_oauth(integration, connection)
+        except NinelivesError as error:
+            raise sys.modules["autokitteh.errors"].OAuthRefreshError(connection, error) from error
+
+    refresh_oauth.__module__ = _PACKAGE
+    return {"refresh_oauth": refresh_oauth}
+
+
+def _attr_dict(_module: ModuleType) -> dict[str, type]:
+    return {"AttrDict": AttrDict}
+
+
+def _event(_module: ModuleType) -> dict[str, type]:
+    return {"Event": Event}
+
+
+def _packages(_module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return {"_install_package": compat_helpers.install_package}
+
+
+def _pydantic(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    return {"openai_pydantic_ai_provider": compat_helpers.openai_provider(module)}
 
 
 def _salesforce(module: ModuleType) -> dict[str, Callable[..., Any]]:
@@ -218,7 +224,7 @@ def _try_renewal(connection: str) -> None:
         return
 
 
-_BY_MODULE: dict[str, Callable[[ModuleType], dict[str, Callable[..., Any]]]] = {
+_BY_MODULE: dict[str, Callable[[ModuleType], Mapping[str, Callable[..., Any]]]] = {
     "autokitteh.activities": _activities,
     "autokitteh.events": _events,
     "autokitteh.signals": _signals,
@@ -226,4 +232,10 @@ _BY_MODULE: dict[str, Callable[[ModuleType], dict[str, Callable[..., Any]]]] = {
     "autokitteh.store": _store,
     "autokitteh.connections": _connections,
     "autokitteh.salesforce": _salesforce,
+    "autokitteh.airtable": _with_fresh_token,
+    "autokitteh.hubspot": _with_fresh_token,
+    "autokitteh.attr_dict": _attr_dict,
+    "autokitteh.event": _event,
+    "autokitteh.packages": _packages,
+    "autokitteh.pydantic": _pydantic,
 }

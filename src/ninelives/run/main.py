@@ -252,6 +252,7 @@ class _Run:
         return {
             "type": type(error).__qualname__,
             "message": mask(self._message(error)),
+            "repr": mask(_look(error)),
             "traceback": "" if is_divergence else mask(self._formatter.format(error)),
             "seq": seq,
         }
