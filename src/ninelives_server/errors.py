@@ -15,6 +15,9 @@ NinelivesError
 │   └── Transient               the provider or the network failed for now; try again later (503)
 └── SetupError                  whoever runs the server: settings, disk, ports, keys
 
+DatabaseAway                    nobody: our own database is away for now (503); what handles errors of ours
+                                must not take it for an answer, so it stands beside them
+
 Anything else is a defect of ours. `str(error)` is safe to show to anyone: no secret enters a message.
 """
 
@@ -116,3 +119,9 @@ class SetupError(NinelivesError):
     """Whoever runs the server can put it right."""
 
     code = "setup"
+
+
+class DatabaseAway(Exception):
+    """Our own database does not answer for now; the same request may succeed in a moment."""
+
+    code = "database_away"

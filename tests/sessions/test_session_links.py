@@ -14,7 +14,7 @@ from ninelives_server.errors import NeedsReauth
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.stops import Stops
-from ninelives_server.store import journal, workers
+from ninelives_server.store import journal, sessions, workers
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
@@ -607,3 +607,26 @@ async def test_lost_workers_are_forgotten_in_the_end(world: World):
     await world.store.write(lambda tx: workers.gone(tx, "wrk_old"))
 
     assert await world.store.write(lambda tx: workers.forget(tx, since=timedelta())) == 1
+
+
+async def test_a_session_that_a_worker_holds_by_its_row_only_is_given_to_somebody_else(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    A claim that was committed although the database died before it said so leaves a session that nobody runs;
+    a worker's other sessions are left alone.
+    """
+    session = await world.session()
+    other = await world.session()
+    async with serving(world, scheduler, tokens, beat=0.05) as links:
+        worker = FakeWorker(links)
+        await worker.hello()
+        await worker.claim(other.id)
+        await world.journal.claim(worker.worker_id, session.id)
+
+        async def is_free() -> bool:
+            held = await world.store.read(lambda tx: sessions.held_by(tx, worker.worker_id))
+            return [session_id for session_id, _ in held] == [other.id]
+
+        await until(is_free)
+        assert scheduler.failed == []

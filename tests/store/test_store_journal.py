@@ -215,12 +215,3 @@ async def test_the_last_step_is_no_print(world: World):
 
     assert last is not None
     assert last.seq == 1
-
-
-def test_an_outage_is_told_from_a_defect():
-    """
-    What may succeed later is tried again, what never will is not.
-    """
-    assert journal.is_outage(ConnectionRefusedError())
-    assert journal.is_outage(TimeoutError())
-    assert not journal.is_outage(ValueError())

@@ -41,9 +41,10 @@ class Lane:
         entry: What the lane waits for.
         attempt: Tries to take what the lane is blocked on.
         outcome: What the lane was given the turn with.
+        is_asleep: Its event loop is, or is about to be, in its selector.
     """
 
-    __slots__ = ("attempt", "entry", "gate", "outcome", "state", "wake")
+    __slots__ = ("attempt", "entry", "gate", "is_asleep", "outcome", "state", "wake")
 
     @property
     def is_gone(self) -> bool:
@@ -58,6 +59,7 @@ class Lane:
         self.entry: Entry | None = None
         self.attempt: Callable[[], bool] | None = None
         self.outcome: Entry | None = None
+        self.is_asleep = False
 
 
 class Entry:
@@ -209,12 +211,16 @@ class Turns:
         """Give the turn away because an event loop has nothing to do; tell whether it came right back."""
         with self._mutex:
             lane.state = State.IDLE
+            lane.is_asleep = True
             self._pass_on(lane)
-        return lane.gate.acquire(blocking=False)
+            came_back = lane.gate.acquire(blocking=False)
+            lane.is_asleep = not came_back
+        return came_back
 
     def resume(self, lane: Lane) -> None:
         """Take the turn again, in the thread of an event loop that woke up."""
         with self._mutex:
+            lane.is_asleep = False
             if lane.state is State.IDLE:
                 self._make_ready(lane)
         lane.gate.acquire()
@@ -312,11 +318,11 @@ class Turns:
     def _grant(self, lane: Lane) -> None:
         if lane.state is State.POLLING:
             self._polling.remove(lane)
-        was_idle = lane.state is State.IDLE
         lane.state = State.RUNNING
         self._holder = lane
         lane.gate.release()
-        if lane.wake is not None and was_idle:
+        # What made it ready may have been seen by its loop before: only this tells it that it has the turn.
+        if lane.wake is not None and lane.is_asleep:
             lane.wake()
 
 

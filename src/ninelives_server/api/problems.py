@@ -76,6 +76,13 @@ async def _ours(request: Request, error: Exception) -> Response:
     return problem(status, error.code, str(error), request=request, fields=error.fields)
 
 
+async def _away(request: Request, error: Exception) -> Response:
+    logger.warning("request.failed", code=errors.DatabaseAway.code, status=503, path=request.url.path)
+    answer = problem(503, errors.DatabaseAway.code, str(error), request=request)
+    answer.headers["Retry-After"] = "1"
+    return answer
+
+
 async def _validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
@@ -97,5 +104,6 @@ async def _http(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Answer every error of the API with a problem document."""
     app.add_exception_handler(errors.NinelivesError, _ours)
+    app.add_exception_handler(errors.DatabaseAway, _away)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)

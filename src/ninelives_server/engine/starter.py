@@ -132,8 +132,11 @@ class Starter:
         with self._store.notices.subscribed(channel) as notice:
             while True:
                 await notice.wait()
-                for session_id in sorted(notice.take()):
+                told = notice.take()
+                for session_id in sorted(told):
                     self._ask(session_id, is_new=is_new)
+                if not told:  # the database was away, and what it had to tell is lost
+                    self._engine.returned.set()
 
     async def _sweep_for_ever(self) -> None:
         await self._engine.connected()

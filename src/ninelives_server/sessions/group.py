@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ninelives_server import log
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.records import Answer, Op, Put, Refused
-from ninelives_server.store import journal as rows
+from ninelives_server.store import outages
 
 logger = log.get(__name__)
 
@@ -79,7 +79,7 @@ class Group:
             try:
                 return await self._journal.commit(ops)
             except Exception as error:
-                if not rows.is_outage(error):
+                if not outages.is_outage(error):
                     raise
                 logger.warning("journal.database_away", error=type(error).__name__, tries=tries)
                 await asyncio.sleep(_RETRIES[min(tries, len(_RETRIES) - 1)])

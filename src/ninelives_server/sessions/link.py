@@ -13,6 +13,7 @@ from ninelives.run import wire
 from ninelives.run.wire import BrokenFrame, Frame
 from ninelives_server import ids, log
 from ninelives_server.clock import Clock
+from ninelives_server.errors import DatabaseAway
 from ninelives_server.sessions import records
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Claimed, Journal
@@ -20,6 +21,7 @@ from ninelives_server.sessions.records import Answer, Op
 
 logger = log.get(__name__)
 
+_AWAY = 0.5  # seconds between questions to a database that is away
 #: Reasons after which a session's process must not go on.
 _FATAL = frozenset({"fenced", "limit", "failed"})
 
@@ -201,11 +203,21 @@ class Link:
             self._refuse(session_id, epoch, head["i"], "fenced")
             return
         try:
-            value, error = await self._parts.tokens(session_id, head.get("args") or {})
+            value, error = await self._ask_tokens(session_id, head.get("args") or {})
         except Exception:
             logger.exception("session.token_failed", session_id=session_id)
             value, error = None, {"type": "Transient", "message": "the server failed; its log says why"}
         self.send("answer", sid=session_id, ep=epoch, i=head["i"], seq=None, value=value, error=error)
+
+    async def _ask_tokens(
+        self, session_id: str, args: Mapping[str, Any]
+    ) -> tuple[Any, Mapping[str, str] | None]:
+        """Ask until there is a database: user code must not learn that it was away."""
+        while True:
+            try:
+                return await self._parts.tokens(session_id, args)
+            except DatabaseAway:
+                await asyncio.sleep(_AWAY)
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -252,6 +264,11 @@ class Link:
             self.send("refuse", sid=session_id, ep=epoch, i=i, reason=reason)
         if reason in _FATAL:
             self.kill(session_id, epoch, reason)
+
+    def holds(self, session_id: str, epoch: int) -> bool:
+        """Tell whether the worker runs a session, as far as this side of the link knows."""
+        held = self.held.get(session_id)
+        return held is not None and held.epoch == epoch
 
     def adopt(self, session_id: str, epoch: int, activity_id: str | None) -> None:
         """Let the worker go on with a session."""

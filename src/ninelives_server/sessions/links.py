@@ -89,6 +89,7 @@ class Links:
         prepares: Prepares | None = None,
         grace: float = GRACE,
         silent: float = SILENT,
+        beat: float = _BEAT,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -97,6 +98,8 @@ class Links:
         self._prepares = prepares
         self._grace = grace
         self._silent = silent
+        self._beat = beat
+        self._astray: set[tuple[str, int]] = set()
         self._group = Group(journal)
         self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock, self._prepare)
         self._links: dict[str, Link] = {}
@@ -209,15 +212,39 @@ class Links:
         # Workers of this server's previous life get the time to come back.
         quiet_until = asyncio.get_running_loop().time() + min(self._silent, RETURN)
         while True:
-            await asyncio.sleep(_BEAT)
+            await asyncio.sleep(self._beat)
             try:
                 if self._links:
                     alive = sorted(self._links)
                     await self._store.write(partial(workers.seen, worker_ids=alive))
+                    await self._find_astray(alive)
                 if asyncio.get_running_loop().time() >= quiet_until:
                     await self._bury_silent()
             except Exception:  # the root of a task: the next beat tries again
                 logger.exception("links.watch_failed")
+
+    async def _find_astray(self, worker_ids: list[str]) -> None:
+        """Take sessions back that a worker holds by its row only.
+
+        So they are left where a claim was committed and the database died before it said so, and where the
+        server had a session's process killed. At the first sight it may be a claim under way; at the second
+        one the worker was told to kill what it may run of it, and somebody else gets the session.
+        """
+        seen: set[tuple[str, int]] = set()
+        for worker_id in worker_ids:
+            held = await self._store.read(partial(sessions.held_by, worker_id=worker_id))
+            link = self._links.get(worker_id)
+            if link is None:
+                continue
+            astray = [found for found in held if not link.holds(*found)]
+            for session_id, epoch in astray:
+                if (session_id, epoch) not in self._astray:
+                    link.kill(session_id, epoch, "astray")
+                    seen.add((session_id, epoch))
+                    continue
+                logger.warning("session.astray", session_id=session_id, worker_id=worker_id, epoch=epoch)
+                await self._release(session_id, epoch, None)
+        self._astray = seen
 
     async def _bury_silent(self) -> None:
         since = timedelta(seconds=self._silent)

@@ -16,23 +16,28 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ninelives_server.clock import Clock, SystemClock
+from ninelives_server.errors import DatabaseAway
+from ninelives_server.store import outages
 from ninelives_server.store.notices import Notices
 
 T = TypeVar("T")
 
 #: How long a connection of SQLite waits for another one. seconds
 _BUSY_SECONDS = 30
+#: Between attempts to listen to a PostgreSQL that is away. seconds
+_LISTEN_RETRY = 0.5
 
 
 @dataclass(slots=True)
@@ -235,6 +240,17 @@ class SqliteStore:
                 loop.call_soon_threadsafe(_settle_all, units)
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say `DatabaseAway` where the database is at fault: callers may try again."""
+    try:
+        yield
+    except Exception as error:
+        if outages.is_outage(error):
+            raise DatabaseAway("the database does not answer; try again in a moment") from error
+        raise
+
+
 class PostgresStore:
     """PostgreSQL through asyncpg: a transaction per unit, changes told by LISTEN/NOTIFY."""
 
@@ -246,16 +262,41 @@ class PostgresStore:
             self._url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
         )
         self.notices = Notices()
-        self._listener: Any = None
+        self._listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to listen for the notices of other servers (and our own)."""
-        import asyncpg
+        """Begin to listen for the notices of other servers (and our own), until `close`."""
+        listener = await self._listener()
+        self._listening = asyncio.create_task(self._keep_listening(listener))
 
-        self._listener = await asyncpg.connect(
-            self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        )
-        await self._listener.add_listener(self.CHANNEL, self._heard)
+    async def _listener(self) -> asyncpg.Connection:
+        url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        listener = await asyncpg.connect(url)
+        await listener.add_listener(self.CHANNEL, self._heard)
+        return listener
+
+    async def _keep_listening(self, listener: asyncpg.Connection) -> None:
+        """Connect again whenever the connection breaks, and have everybody look at what they missed."""
+        while True:
+            broken = asyncio.Event()
+            listener.add_termination_listener(lambda _connection, broken=broken: broken.set())
+            if listener.is_closed():
+                broken.set()
+            try:
+                await broken.wait()
+            finally:
+                await listener.close(timeout=2)
+            listener = await self._again()
+            self.notices.missed()
+
+    async def _again(self) -> asyncpg.Connection:
+        while True:
+            try:
+                return await self._listener()
+            except Exception as error:
+                if not outages.is_outage(error):
+                    raise
+                await asyncio.sleep(_LISTEN_RETRY)
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
         channel, _, thing_id = payload.partition(" ")
@@ -263,19 +304,24 @@ class PostgresStore:
 
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction and commit it; return what it returned."""
-        async with self._engine.begin() as connection:
-            return await connection.run_sync(self._unit, work, tell=True)
+        with _translated():
+            async with self._engine.begin() as connection:
+                return await connection.run_sync(self._unit, work, tell=True)
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
-        async with self._engine.connect() as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            return await connection.run_sync(self._unit, work, tell=False)
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+                return await connection.run_sync(self._unit, work, tell=False)
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._listener is not None:
-            await self._listener.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         await self._engine.dispose()
 
     def _unit(self, connection: sa.Connection, work: Callable[[Tx], T], *, tell: bool) -> T:

@@ -230,8 +230,3 @@ def savepoint(tx: Tx) -> Iterator[None]:
     except BaseException:
         del tx.notices[told:]
         raise
-
-
-def is_outage(error: BaseException) -> bool:
-    """Tell whether the database is at fault, so that the same unit may succeed later."""
-    return isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError | OSError | TimeoutError)

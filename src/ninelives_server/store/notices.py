@@ -9,7 +9,7 @@ class Notice(asyncio.Event):
     """Set when something of interest has changed; the waiter clears it before it reads again.
 
     Attributes:
-        ids: Ids of the changed things since the last `take`.
+        ids: Ids of the changed things since the last `take`; none where notices may have been lost.
     """
 
     def __init__(self) -> None:
@@ -47,4 +47,10 @@ class Notices:
         for key in ((channel, thing_id), (channel, None)):
             for notice in self._waiting.get(key, ()):
                 notice.ids.add(thing_id)
+                notice.set()
+
+    def missed(self) -> None:
+        """Wake everybody, without saying what has changed: notices may have been lost."""
+        for waiting in self._waiting.values():
+            for notice in waiting:
                 notice.set()

@@ -93,8 +93,8 @@ def deploy(on: Stage) -> None:
     on.up.cli("deploy", str(EXAMPLE))
 
 
-def connect(on: Stage) -> Any:
-    """Give the connection the owner's own app and authorise it through the provider's pages."""
+def connect(on: Stage, connection: str = CONNECTION) -> Any:
+    """Give a connection the owner's own app and authorise it through the provider's pages."""
     facts = on.org.facts
     on.say("selecting Lead under Setup > Change Data Capture in the org")
     on.org.control.select_entities(entities=["Lead"])
@@ -106,25 +106,25 @@ def connect(on: Stage) -> Any:
     }
     arguments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     arguments += ["--set", "client_secret=-"]
-    on.up.cli("connection", "edit", CONNECTION, *arguments, stdin=facts["client_secret"])
-    start = json.loads(on.up.cli("connection", "init", CONNECTION, "--no-wait", "-o", "json").stdout)
+    on.up.cli("connection", "edit", connection, *arguments, stdin=facts["client_secret"])
+    start = json.loads(on.up.cli("connection", "init", connection, "--no-wait", "-o", "json").stdout)
     with Person(on.org.trust()) as person:
         page = authorise(person, start, facts["username"], facts["password"])
-    connection = json.loads(on.up.cli("connection", "show", CONNECTION, "-o", "json").stdout)
-    if connection["state"] != "ok":
-        raise RuntimeError(f"connecting ended in {connection['state']}: {page.text[:600]}")
-    account = connection["account"]
+    shown = json.loads(on.up.cli("connection", "show", connection, "-o", "json").stdout)
+    if shown["state"] != "ok":
+        raise RuntimeError(f"connecting ended in {shown['state']}: {page.text[:600]}")
+    account = shown["account"]
     on.say(f"connected: {account['user']} at {account['instance_url']}")
-    return connection
+    return shown
 
 
-def listen(on: Stage) -> None:
-    """Wait until the trigger listens."""
+def listen(on: Stage, project: str = PROJECT) -> None:
+    """Wait until the trigger of the project's connection listens."""
 
     def look() -> bool:
-        trigger = on.up.call("GET", f"/projects/{PROJECT}/triggers")["items"][0]
-        listening = trigger["listening"]
-        return bool(listening and listening["since"] and listening["state"] == "listening")
+        triggers = on.up.call("GET", f"/projects/{project}/triggers")["items"]
+        states = [trigger["listening"] for trigger in triggers if trigger["listening"]]
+        return any(state["since"] and state["state"] == "listening" for state in states)
 
     running.until("the trigger to listen", look, seconds=90)
     on.say("the trigger listens")
@@ -164,14 +164,14 @@ def kill_in_flight(on: Stage, held: str, session_id: str) -> bool:
         raise RuntimeError("the worker is gone before it could be killed")
     below = running.descendants(worker)
     os.kill(worker, signal.SIGKILL)
-    running.until("the worker and its sessions to be dead", lambda: not _alive([worker, *below]))
+    running.until("the worker and its sessions to be dead", lambda: not alive([worker, *below]))
     state = on.org.control.hold_state(rule_id=held, wait_gone=1, seconds=10)
     on.org.control.release(rule_id=held)
     on.say(f"killed the worker (pid {worker}) in the middle of the update; the server starts another one")
     return bool(state["gone"])
 
 
-def _alive(pids: list[int]) -> list[int]:
+def alive(pids: list[int]) -> list[int]:
     """Return which of these still run; a zombie does not."""
     found = []
     for pid in pids:

@@ -130,3 +130,21 @@ def test_an_answer_that_nobody_waits_for_is_passed_over():
     gone.is_over = True
 
     assert turns.wait_for(main, wanted, 2) is wanted
+
+
+def test_a_loop_that_has_seen_its_news_before_it_sleeps_is_still_told_that_it_has_the_turn():
+    """
+    A thread has a callback run by the loop, the loop takes it and goes to sleep, and only then the thread says
+    that the loop is ready: the turn that it is given must wake it, or nobody runs any more.
+    """
+    turns, main, _ = make()
+    woken = []
+    turns.loop_begins(main, lambda: woken.append(True))
+    turns.begin()  # a step is under way
+    assert not turns.idle(main)
+
+    turns.make_ready(main)
+
+    assert woken == [True]
+    turns.resume(main)
+    assert main.state is State.RUNNING
