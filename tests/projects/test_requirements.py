@@ -51,6 +51,37 @@ def test_helpers_bring_their_libraries(main: str, text: str, expected: list[str]
     assert added(main, text) == expected
 
 
+@pytest.mark.parametrize(
+    ("main", "text", "expected"),
+    [
+        ("import requests, json", "", ["requests~=2.32"]),
+        ("from slack_sdk.errors import SlackApiError", "", ["slack-sdk~=3.33"]),
+        ("from googleapiclient.errors import HttpError", "", ["google-api-python-client~=2.155"]),
+        ("import google.oauth2.service_account", "google-auth==2.1", []),
+        ("import requests", "Requests==2.31\n", []),
+        ("from autokitteh import packages\npackages.install('numpy', ['pillow ~= 10.4', 'PIL'])", "", None),
+        ("import pandas", "", []),
+    ],
+)
+def test_a_project_of_autokitteh_gets_what_it_imports_of_its_environment(main, text, expected):
+    """
+    There everything of `autokitteh[all]` is installed already, and no `requirements.txt` names it; what the
+    project would install itself while it runs is installed with the rest.
+    """
+    found = requirements.added(text, code.scan(bundles.read(tar_of({"main.py": main}))), is_autokitteh=True)
+
+    assert found == (["autokitteh==0.8.3", "numpy", "pillow ~= 10.4"] if expected is None else expected)
+
+
+def test_an_own_module_is_no_library():
+    """
+    A project's `github.py` is what `import github` means.
+    """
+    scanned = code.scan(bundles.read(tar_of({"main.py": "import github", "github.py": ""})))
+
+    assert requirements.added("", scanned, is_autokitteh=True) == []
+
+
 def test_every_helper_of_the_sdk_is_in_the_table():
     """
     A module of the installed SDK that imports a third party's library is known.

@@ -20,11 +20,13 @@ class Code:
     Attributes:
         entrypoints: Functions and classes that stand at the top level of a file, in the order of the files.
         imports: Dotted names of the modules that are imported anywhere, without the project's own.
+        installs: What `packages.install(…)` of AutoKitteh is given as plain text.
         broken: Line and reason for each file that is no Python.
     """
 
     entrypoints: tuple[Entrypoint, ...]
     imports: frozenset[str]
+    installs: tuple[str, ...]
     broken: Mapping[str, tuple[int, str]]
 
     def names_in(self, file: str) -> list[str]:
@@ -36,6 +38,7 @@ def scan(bundle: Bundle) -> Code:
     """Read all `.py` files of a bundle."""
     entrypoints: list[Entrypoint] = []
     imports: set[str] = set()
+    installs: list[str] = []
     broken: dict[str, tuple[int, str]] = {}
     for path, file in bundle.files.items():
         if not path.endswith(".py"):
@@ -44,11 +47,17 @@ def scan(bundle: Bundle) -> Code:
         if isinstance(tree, ast.Module):
             entrypoints.extend(_entrypoints(path, tree))
             imports.update(_imports(tree))
+            installs.extend(_installs(tree))
         else:
             broken[path] = tree
     own = {path.partition("/")[0].removesuffix(".py") for path in bundle.files if path.endswith(".py")}
     foreign = frozenset(name for name in imports if name.partition(".")[0] not in own)
-    return Code(entrypoints=tuple(entrypoints), imports=foreign, broken=broken)
+    return Code(
+        entrypoints=tuple(entrypoints),
+        imports=foreign,
+        installs=tuple(dict.fromkeys(installs)),
+        broken=broken,
+    )
 
 
 def _parse(data: bytes) -> ast.Module | tuple[int, str]:
@@ -89,3 +98,14 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield node.module
             # `from autokitteh import slack` imports a module too, as far as one can see here.
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _installs(tree: ast.Module) -> Iterator[str]:
+    """Yield the requirements in calls of `packages.install`: a text, or a pair whose first is one."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("packages.install"):
+            continue
+        for given in node.args:
+            first = given.elts[0] if isinstance(given, ast.List | ast.Tuple) and given.elts else given
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
+                yield first.value

@@ -17,7 +17,7 @@ from ninelives_server.projects import bundles, checks, code, find, manifest, pla
 from ninelives_server.projects.bundles import Bundle
 from ninelives_server.projects.checks import FilterCheck, Surroundings
 from ninelives_server.projects.code import Code
-from ninelives_server.projects.manifest import FILE_NAMES, Manifest
+from ninelives_server.projects.manifest import AUTOKITTEH, FILE_NAMES, Manifest
 from ninelives_server.projects.planning import Plan, Wanted
 from ninelives_server.projects.requirements import Resolver
 from ninelives_server.settings import RetentionSettings
@@ -140,7 +140,9 @@ class Deploys:
 
     async def _resolve(self, source: Source) -> list[str]:
         text = requirements.text_of(source.bundle)
-        full = requirements.full_text(text, requirements.added(text, source.code))
+        is_autokitteh = source.manifest is not None and source.manifest.file == AUTOKITTEH
+        additions = requirements.added(text, source.code, is_autokitteh=is_autokitteh)
+        full = requirements.full_text(text, additions)
         return await self._resolver.resolve(full) if full else []
 
     def _plan(self, tx: Tx, actor: Actor, wanted: Wanted) -> Plan:

@@ -18,7 +18,8 @@ from ninelives_server.projects.problems import Problems, nearest
 from ninelives_server.settings import LimitSettings
 
 #: In the order in which they are looked for.
-FILE_NAMES = ("ninelives.yaml", "autokitteh.yaml")
+AUTOKITTEH = "autokitteh.yaml"
+FILE_NAMES = ("ninelives.yaml", AUTOKITTEH)
 #: What `limits` may hold.
 LIMITS = tuple(name for name in LimitSettings.model_fields if name != "locked")
 

@@ -8,6 +8,7 @@ import re
 from typing import Protocol
 
 from ninelives_server.errors import Invalid
+from ninelives_server.projects import included
 from ninelives_server.projects.bundles import Bundle
 from ninelives_server.projects.code import Code
 
@@ -83,16 +84,26 @@ def text_of(bundle: Bundle) -> str:
         raise Invalid(f"{FILE_NAME}:1: is not UTF-8 text") from None
 
 
-def added(text: str, code: Code) -> list[str]:
-    """Return the libraries of SDK helpers that the code imports and `requirements.txt` does not name."""
+def added(text: str, code: Code, *, is_autokitteh: bool = False) -> list[str]:
+    """Return the libraries that the code needs and `requirements.txt` does not name.
+
+    These are those of SDK helpers that it imports; for a project of AutoKitteh (`is_autokitteh`: its manifest
+    is one; or the code imports the SDK) also what it imports of AutoKitteh's own environment, and what it
+    would have `autokitteh.packages` install.
+    """
     named = _named(text)
     wanted: list[str] = []
     if any(_is_in(module, SDK) for module in code.imports):
         wanted.append(f"{SDK}=={SDK_VERSION}")
+        is_autokitteh = True
     for package, helpers in ((SDK, _HELPERS), ("ninelives", _OWN_HELPERS)):
         for helper, libraries in helpers.items():
             if any(_is_in(module, f"{package}.{helper}") for module in code.imports):
                 wanted.extend(libraries)
+    if is_autokitteh:
+        known = _named("\n".join(wanted))
+        imported = (*included.libraries(code.imports), *code.installs)
+        wanted.extend(item for item in imported if _named(item).isdisjoint(known))
     # A project that names the SDK gets the version that it asks for, but the same libraries.
     return [item for item in dict.fromkeys(wanted) if _named(item).isdisjoint(named)]
 

@@ -1,0 +1,80 @@
+"""Libraries that AutoKitteh's own environment has: its projects import them without naming them anywhere.
+
+There every project runs on top of `autokitteh[all]`. Here a project of AutoKitteh gets those that it imports.
+The names on the left are modules, with dots where a distribution shares its first name with others.
+"""
+
+from collections.abc import Iterable, Iterator
+
+#: Of what `autokitteh[all]` 0.8.3 installs, the libraries that projects use; found by installing it.
+_LIBRARIES: dict[str, str] = {
+    "aiohttp": "aiohttp",
+    "anthropic": "anthropic~=0.75.0",
+    "asana": "asana~=5.0",
+    "atlassian": "atlassian-python-api~=3.41",
+    "attr": "attrs",
+    "attrs": "attrs",
+    "auth0": "auth0-python~=4.7",
+    "azure.identity": "azure-identity~=1.19",
+    "boto3": "boto3~=1.35",
+    "botocore": "boto3~=1.35",
+    "bs4": "beautifulsoup4",
+    "cachetools": "cachetools",
+    "certifi": "certifi",
+    "click": "click",
+    "cryptography": "cryptography",
+    "dateutil": "python-dateutil",
+    "discord": "discord.py~=2.5",
+    "dotenv": "python-dotenv",
+    "github": "PyGithub~=2.8.1",
+    "google.auth": "google-auth",
+    "google.genai": "google-genai",
+    "google.generativeai": "google-generativeai~=0.8",
+    "google.oauth2": "google-auth",
+    "google_auth_oauthlib": "google-auth-oauthlib~=1.2",
+    "googleapiclient": "google-api-python-client~=2.155",
+    "gspread": "gspread~=6.2",
+    "gspread_formatting": "gspread-formatting",
+    "httplib2": "httplib2",
+    "httpx": "httpx",
+    "hubspot": "hubspot-api-client~=11.1",
+    "jsonschema": "jsonschema",
+    "jwt": "PyJWT",
+    "kubernetes": "kubernetes~=31.0",
+    "lxml": "lxml",
+    "more_itertools": "more-itertools",
+    "msal": "msal",
+    "msgraph": "msgraph-sdk~=1.18",
+    "notion_client": "notion_client~=2.0",
+    "openai": "openai~=1.57",
+    "packaging": "packaging",
+    "pipedrive": "pipedrive-python-lib~=1.2",
+    "praw": "praw~=7.8",
+    "pyairtable": "pyairtable~=3.1",
+    "pydantic": "pydantic",
+    "pydantic_ai": "pydantic-ai~=1.30",
+    "requests": "requests~=2.32",
+    "requests_oauthlib": "requests-oauthlib",
+    "requests_toolbelt": "requests-toolbelt~=1.0",
+    "rich": "rich",
+    "simple_salesforce": "simple-salesforce~=1.12",
+    "six": "six",
+    "slack_sdk": "slack-sdk~=3.33",
+    "telegram": "python-telegram-bot~=22.0",
+    "tenacity": "tenacity",
+    "tqdm": "tqdm",
+    "twilio": "twilio~=9.4",
+    "typing_extensions": "typing_extensions",
+    "urllib3": "urllib3",
+    "websockets": "websockets",
+    "yaml": "PyYAML",
+    "zeep": "zeep",
+}
+
+
+def libraries(imports: Iterable[str]) -> Iterator[str]:
+    """Yield a requirement for each imported module that AutoKitteh's environment has, in a fixed order."""
+    found = set(imports)
+    for module, requirement in _LIBRARIES.items():
+        if any(name == module or name.startswith(f"{module}.") for name in found):
+            yield requirement
