@@ -37,6 +37,7 @@ BODIES = {
     ("POST", "/api/v1/connections/{connection_id}/test"): {},
     ("POST", "/api/v1/events/{event_id}/redispatch"): {"json": {}},
     ("POST", "/api/v1/sessions/{session_id}/stop"): {"json": {}},
+    ("POST", "/api/v1/sessions/{session_id}/fork"): {"json": {"from_step": 1}},
     ("POST", "/api/v1/login-links"): {"json": {}},
     ("POST", "/api/v1/tokens"): {"json": {"name": "never"}},
     ("DELETE", "/api/v1/tokens/{token_id}"): {},

@@ -58,6 +58,7 @@ RUNS = {
     ("project", "list"): (),
     ("project", "retention"): ("{fresh}", "--logs", "3"),
     ("project", "show"): ("{project_name}",),
+    ("session", "fork"): ("{ended_session}", "--from-step", "1"),
     ("session", "list"): ("{project_name}", "--state", "created"),
     ("session", "logs"): ("{session_id}",),
     ("session", "show"): ("{session_id}",),

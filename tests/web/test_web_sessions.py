@@ -329,3 +329,47 @@ async def test_a_session_of_an_event_is_run_again_by_its_event(site: Site):
 
     assert "dispatched again" in html
     assert re.search(r"/sessions/ses_\w+", html)
+
+
+async def test_a_session_is_rerun_from_one_of_its_steps(site: Site):
+    """
+    Each step offers it; the new session's page shows what it took over and where that ends.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    epoch = await site.claim(session.id)
+    for n in range(3):
+        await site.put(session.id, epoch, step(n, f"requests.get_{n}"))
+    await site.end(session.id, epoch)
+
+    html = await site.text(f"/sessions/{session.id}")
+    after = await site.after(await site.post(f"/sessions/{session.id}/fork", from_step="2"))
+    newest = (await site.services.sessions.list(site.actor)).items[0]
+    await site.put(newest.id, await site.claim(newest.id), step(1, "requests.get_again"))
+    went_on = await site.text(f"/sessions/{newest.id}")
+
+    assert html.count("Rerun from here") == 3
+    assert "on the newest build" not in html
+    assert "goes on from step 2 of the other one" in after
+    assert f"/sessions/{session.id}" in after
+    assert "requests.<wbr>get_<wbr>0" in after
+    assert "requests.<wbr>get_<wbr>1" not in after
+    assert "Forked here" in went_on
+
+
+async def test_a_rerun_from_a_step_that_there_is_not_is_refused(site: Site):
+    """
+    The answer says which there are, and nothing is made.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    epoch = await site.claim(session.id)
+    await site.put(session.id, epoch, step(0, "requests.get"))
+    await site.end(session.id, epoch)
+    made = (await site.services.sessions.list(site.actor)).items
+
+    answer = await site.post(f"/sessions/{session.id}/fork", from_step="9")
+
+    assert answer.status_code == 422
+    assert "it can be forked from 1 to 2" in answer.text
+    assert len((await site.services.sessions.list(site.actor)).items) == len(made)

@@ -37,6 +37,13 @@ class Stop(BaseModel):
     grace: float = Field(default=10.0, ge=0, le=3600, description="seconds")
 
 
+class Fork(BaseModel):
+    """Where a fork leaves its session, and which build it runs."""
+
+    from_step: int = Field(ge=1, description="`seq` of the first record that the new session does not have")
+    build: str = Field(default="same", description="`same`, `newest`, or the id of a build")
+
+
 class Redispatch(BaseModel):
     """Where a stored event goes again; null is the active deployment."""
 
@@ -145,6 +152,15 @@ async def stop_session(
     """Ask a session to stop; kill it when the grace is over."""
     await services.sessions.stop(actor, session_id, reason=stop.reason, kill=stop.kill, grace=stop.grace)
     return await _session(services, actor, session_id)
+
+
+@router.post("/sessions/{session_id}/fork", status_code=201)
+async def fork_session(
+    session_id: str, fork: Fork, services: TheServices, actor: TheActor
+) -> documents.SessionDoc:
+    """Make a session that has the records before a step of this one, and goes on from there."""
+    made = await services.sessions.fork(actor, session_id, from_step=fork.from_step, build=fork.build)
+    return documents.SessionDoc.of(made.session)
 
 
 @router.get("/sessions/{session_id}/watch")

@@ -1,4 +1,4 @@
-"""`session`: start, look, watch, stop."""
+"""`session`: start, look, watch, stop, fork."""
 
 import json
 from typing import Any
@@ -132,6 +132,21 @@ def stop(session_id: str, reason: str, grace: float, kill: bool, output: str) ->
     body = {"reason": reason, "grace": grace, "kill": kill}
     out.document(
         output, connect().call("POST", f"/sessions/{segment(session_id)}/stop", body=body), out.fields
+    )
+
+
+@session.command("fork")
+@click.argument("session_id")
+@click.option(
+    "--from-step", type=click.IntRange(min=1), required=True, help="`seq` of the step to begin with"
+)
+@click.option("--build", default="same", show_default=True, help="`same`, `newest`, or the id of a build")
+@out.option
+def fork(session_id: str, from_step: int, build: str, output: str) -> None:
+    """Start a session that has done what this one did before a step, and goes on from there."""
+    body = {"from_step": from_step, "build": build}
+    out.document(
+        output, connect().call("POST", f"/sessions/{segment(session_id)}/fork", body=body), out.fields
     )
 
 

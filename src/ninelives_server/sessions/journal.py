@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import Session, SessionState
-from ninelives_server.sessions import ends, limits
+from ninelives_server.sessions import ends, forks, limits
 from ninelives_server.sessions.commit import Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
@@ -129,7 +129,8 @@ class Journal:
             return NotClaimed("ended")
         sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
         tx.notify("session", session_id)
-        count = journal.count(tx, session_id) if session.epoch else 0
+        has_past = session.epoch > 0 or forks.FROM in session.memo
+        count = journal.count(tx, session_id) if has_past else 0
         start = self._starts.frame(tx, session, pinned, records=count)
         left = None if end is None else (end - tx.now).total_seconds()
         return Claimed(

@@ -12,7 +12,8 @@ from typing import Any
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.sessions import NewSession, Print, Session, SessionState, Step
-from ninelives_server.sessions import commit, ends, pages, queues, stops
+from ninelives_server.sessions import commit, ends, forks, pages, queues, stops
+from ninelives_server.sessions.forks import Forks
 from ninelives_server.sessions.pages import Page
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import audit, journal, sessions
@@ -47,6 +48,7 @@ class Sessions:
         self._store = store
         self._vault = vault
         self._starts = starts
+        self._forks = Forks(vault=vault, starts=starts)
 
     def create_in(self, tx: Tx, new: NewSession) -> Session | None:
         """Make a session inside a unit of the caller's; `None` where its event and trigger have one."""
@@ -136,6 +138,30 @@ class Sessions:
             raise Invalid(message, fields={"grace": message})
         request = stops.asked(actor.id, reason=reason, kill=kill, grace=grace)
         await self._store.write(lambda tx: self._stop(tx, actor, session_id, request))
+
+    async def fork(
+        self, actor: Actor, session_id: str, *, from_step: int, build: str = forks.SAME
+    ) -> SessionDetail:
+        """Make a session that has the records before a step of another one and goes on from there.
+
+        Args:
+            actor: Who asks.
+            session_id: Of the session to be forked; it stays as it is.
+            from_step: The `seq` of the first record that the new session does not have.
+            build: `same`, `newest`, or the id of a build of the project.
+
+        Raises:
+            NotFound: There is no such session in the actor's org, or no such build in its project.
+            Invalid: There is no such step, or the build has no such entry point.
+        """
+        actor.needs(Role.MEMBER)
+
+        def write(tx: Tx) -> SessionDetail:
+            source = _owned(tx, actor, session_id)
+            made = self._forks.fork(tx, actor, source, from_step=from_step, build=build)
+            return self._detail(tx, actor, made.id)
+
+        return await self._store.write(write)
 
     async def counts(self) -> dict[SessionState, int]:
         """Return how many sessions of the whole server are in each state, for its metrics."""

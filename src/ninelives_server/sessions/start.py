@@ -86,6 +86,16 @@ class Starts:
         tx.notify(*(("queue", new.project_id) if new.is_queued else ("start", new.id)))
         return sessions.by_id(tx, new.id)
 
+    def copy(self, tx: Tx, source_id: str, new: NewSession) -> None:
+        """Insert a session with everything that is pinned with another one, and have it started."""
+        plain = self._vault.open(
+            tx, new.project_id, _context(source_id), sessions.pinned(tx, source_id).sealed_start
+        )
+        sealed = self._vault.seal(tx, new.project_id, _context(new.id), plain)
+        sessions.insert(tx, new, sealed, int(json.loads(plain)["semantics"]))
+        tx.notify("session", new.id)
+        tx.notify("start", new.id)
+
     def _environment(self, tx: Tx, project_id: str) -> dict[str, str]:
         """Return variables and addresses, as AutoKitteh's sessions find them."""
         addresses = {

@@ -177,6 +177,7 @@ async def _around(view: View, session: Session) -> dict[str, Any]:
         "project": project,
         "trigger": triggers.get(TriggerId(session.trigger_id or "")),
         "build": await services.projects.build(actor, session.build_id),
+        "newest_build": (await services.projects.builds(actor, project.id))[0],
         "input": await _input(view, session),
     }
 
@@ -280,6 +281,19 @@ async def stop(view: Member, session_id: str, kill: Annotated[bool, Form()] = Fa
     await view.services.sessions.stop(view.actor, session_id, reason="stopped on its page", kill=kill)
     message = "The session is being killed" if kill else "The session has been asked to stop"
     return view.go(view.at.url("sessions", session_id), message=message)
+
+
+@router.post("/sessions/{session_id}/fork")
+async def fork(
+    view: Member,
+    session_id: str,
+    from_step: Annotated[int, Form()],
+    build: Annotated[str, Form()] = "same",
+) -> Response:
+    """Run a session again from one of its steps."""
+    made = await view.services.sessions.fork(view.actor, session_id, from_step=from_step, build=build)
+    message = f"This session goes on from step {from_step} of the other one"
+    return view.go(view.at.url("sessions", made.session.id), message=message)
 
 
 @router.post("/sessions/{session_id}/again")

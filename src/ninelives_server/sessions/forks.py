@@ -1,0 +1,134 @@
+"""Forks: a new session that has done what another one did, up to a step, and goes on from there by itself.
+
+It gets the records before that step, and everything that was pinned when the first one was made (inputs,
+variables, seed), so that it replays to the same place. It may run another build of the project. Calls that
+the server answered are records like any other: they are not done again, and ids of children are data.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from ninelives_server import ids
+from ninelives_server.errors import Invalid, NotFound
+from ninelives_server.model.actors import Actor
+from ninelives_server.model.projects import Build
+from ninelives_server.model.sessions import NewSession, Session
+from ninelives_server.sessions import commit
+from ninelives_server.sessions.start import Starts
+from ninelives_server.store import audit, builds, journal, sessions
+from ninelives_server.store.core import Tx
+from ninelives_server.store.journal import Row
+from ninelives_server.vault.vault import Vault
+
+#: Which build a fork runs, where it is not named by its id.
+SAME, NEWEST = "same", "newest"
+#: How a fork remembers where it comes from, in its memo.
+FROM, AT = "forked_from", "forked_at"
+_CHUNK = 500
+
+
+class Forks:
+    """Makes forks."""
+
+    def __init__(self, *, vault: Vault, starts: Starts) -> None:
+        self._vault = vault
+        self._starts = starts
+
+    def fork(self, tx: Tx, actor: Actor, source: Session, *, from_step: int, build: str) -> Session:
+        """Make a session that goes on before the record `from_step` of another one.
+
+        Raises:
+            Invalid: There is no such step, or the build cannot run it.
+            NotFound: The project has no such build.
+        """
+        found = _build(tx, source, build)
+        last = journal.heads(tx, [source.id])[source.id].next_seq
+        _check(source, found, from_step, last)
+        new = NewSession(
+            id=ids.new("ses"),
+            org_id=source.org_id,
+            project_id=source.project_id,
+            deployment_id=_deployment(tx, source, found),
+            build_id=found.id,
+            entrypoint=source.entrypoint,
+            is_durable=source.is_durable,
+            data={},  # with everything else that is pinned, see `Starts.copy`
+            event_id=source.event_id,
+            parent_id=source.parent_id,
+            record_id=source.record_id,
+            memo={**source.memo, FROM: source.id, AT: str(from_step)},
+            traceparent=source.traceparent,
+            created_by=actor.id,
+        )
+        self._starts.copy(tx, source.id, new)
+        for rows in self._copies(tx, source, new.id, from_step):
+            journal.insert(tx, rows)
+        journal.advance(tx, {new.id: from_step})
+        details = {"from": source.id, "from_step": from_step, "build_id": str(found.id)}
+        audit.record(tx, actor, "session.forked", new.id, project_id=new.project_id, details=details)
+        made = sessions.by_id(tx, new.id)
+        assert made is not None
+        return made
+
+    def _copies(self, tx: Tx, source: Session, new_id: str, before: int) -> Iterator[list[Row]]:
+        """Yield the records before a step as those of the new session, sealed anew for it."""
+        after = 0
+        while rows := journal.of_session(tx, source.id, after=after, limit=_CHUNK):
+            yield [self._copy(tx, source, new_id, row) for row in rows if row.seq < before]
+            after = rows[-1].seq
+            if after >= before:
+                return
+
+    def _copy(self, tx: Tx, source: Session, new_id: str, row: Row) -> Row:
+        def again(sealed: bytes | None, column: str) -> bytes | None:
+            if sealed is None:
+                return None
+            plain = self._vault.open(
+                tx, source.project_id, commit.context(source.id, row.key, column), sealed
+            )
+            return self._vault.seal(tx, source.project_id, commit.context(new_id, row.key, column), plain)
+
+        return row._replace(
+            session_id=new_id,
+            epoch=0,
+            sealed_value=again(row.sealed_value, "value"),
+            sealed_preview=again(row.sealed_preview, "preview"),
+        )
+
+
+def _check(source: Session, build: Build, from_step: int, next_seq: int) -> None:
+    if not 1 <= from_step <= next_seq:
+        message = (
+            f"session {source.id} has records 1 to {next_seq - 1}; it can be forked from 1 to {next_seq}"
+        )
+        raise Invalid(message, fields={"from_step": message})
+    if not source.is_durable and from_step > 1:
+        message = f"session {source.id} is not durable: it has no journal, and can be forked from step 1 only"
+        raise Invalid(message, fields={"from_step": message})
+    there = [f"{item.file}:{item.name}" for item in build.entrypoints]
+    if source.entrypoint not in there:
+        known = ", ".join(sorted(there)[:10]) or "nothing"
+        message = f"build {build.id} has no {source.entrypoint}; it has {known}"
+        raise Invalid(message, fields={"build": message})
+
+
+def _build(tx: Tx, source: Session, wanted: str) -> Build:
+    """Return the build that a fork is to run."""
+    if wanted == SAME:
+        found = builds.by_id(tx, source.build_id)
+    elif wanted == NEWEST:
+        found = builds.of_project(tx, source.project_id)[0]
+    else:
+        found = builds.by_id(tx, wanted)
+    if found is None or found.project_id != source.project_id:
+        raise NotFound(f"the session's project has no build {wanted}; see `ninelives build list`")
+    return found
+
+
+def _deployment(tx: Tx, source: Session, build: Build) -> str | None:
+    """Return the deployment that the fork belongs to: the session's own, else the newest of its build."""
+    if build.id == source.build_id and source.deployment_id is not None:
+        return source.deployment_id
+    found: Sequence[str] = [
+        d.id for d in builds.deployments_of(tx, source.project_id) if d.build_id == build.id
+    ]
+    return found[0] if found else None
