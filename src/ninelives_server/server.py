@@ -290,7 +290,9 @@ def _composed(
         ),
         ingest=ingest,
         filters=filters,
-        webhooks=Webhooks(store=store, ingest=ingest),
+        webhooks=Webhooks(
+            store=store, ingest=ingest, variables=projects, body_limit=settings.webhooks.body_limit
+        ),
         replies=Replies(store=store, vault=vault),
         starter=starter,
     )

@@ -63,6 +63,16 @@ class WorkerSettings(BaseModel):
     require_isolation: bool = False
 
 
+class WebhookSettings(BaseModel):
+    """`NINELIVES_WEBHOOKS__…`.
+
+    Attributes:
+        body_limit: The largest body that a webhook takes. bytes
+    """
+
+    body_limit: int = Field(default=512 * 1024, ge=1024, le=64 * 1024 * 1024)
+
+
 class LimitSettings(BaseModel):
     """`NINELIVES_LIMITS__…`: what a session may use where its project says nothing; 0 does not limit it.
 
@@ -115,6 +125,7 @@ class Settings(BaseSettings):
     allow_insecure_providers: bool = False
     insecure_hosts: str = "127.0.0.1,localhost"
     worker: WorkerSettings = WorkerSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
     retention: RetentionSettings = RetentionSettings()
     log_level: str = "info"

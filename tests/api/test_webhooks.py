@@ -1,7 +1,7 @@
 """The address that other systems call, over HTTP."""
 
 import pytest
-from api_site import Site, Things
+from api_site import MANIFEST, Site, Things, a_bundle, a_name
 
 from ninelives_server.testing.running import until
 
@@ -38,7 +38,9 @@ def test_what_is_answered_there_may_do_nothing_in_a_browser(site: Site, things: 
         assert "set-cookie" not in answer.headers
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize(
+    "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PROPFIND", "QUERY"]
+)
 def test_any_method_will_do(site: Site, things: Things, method):
     """
     It is the event's type and part of its data.
@@ -60,6 +62,27 @@ def test_what_follows_the_address_is_kept(site: Site, things: Things):
     assert event["data"]["url"]["path_suffix"] == "a/b c"
     assert event["data"]["url"]["query"] == {"q": "1, 2"}
     assert event["data"]["body"]["text"] == "hello"
+
+
+def test_a_webhook_that_wants_a_secret_refuses_others(site: Site):
+    """
+    401, and no event; with the secret of the project's variable, 202.
+    """
+    auth = "type: webhook, auth: {{scheme: token, secret: HOOK_TOKEN, header: X-Gitlab-Token}}"
+    name = a_name()
+    manifest = MANIFEST.replace("type: webhook", auth)
+    site.good(site.ask("POST", "/deploys", content=a_bundle(name, manifest=manifest)))
+    body = {"value": "a-long-token", "is_secret": True}
+    site.good(site.ask("PUT", f"/projects/{name}/variables/HOOK_TOKEN", json=body))
+    [hook] = [t for t in site.get(f"/projects/{name}/triggers")["items"] if t["name"] == "hook"]
+
+    refused = site.http.post(hook["webhook_url"], content=b"x")
+    taken = site.http.post(hook["webhook_url"], content=b"x", headers={"X-Gitlab-Token": "a-long-token"})
+
+    assert hook["auth"] == {"scheme": "token", "secret": "HOOK_TOKEN", "header": "X-Gitlab-Token"}
+    assert (refused.status_code, refused.json()["code"]) == (401, "webhook_refused")
+    assert taken.status_code == 202
+    assert len(site.get(f"/events?project={name}")["items"]) == 1
 
 
 def test_an_address_that_nobody_has_is_404(site: Site):

@@ -24,10 +24,13 @@ from ninelives_server.vault.vault import Vault
 
 
 class NoEnvironment:
-    """Projects without variables and connections."""
+    """Projects with the variables that a test sets, and without connections."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
 
     def environment(self, tx: Tx, project_id: str) -> Mapping[str, str]:
-        return {}
+        return self.values
 
     def session_environment(self, tx: Tx, project_id: str) -> tuple[Mapping[str, str], frozenset[str]]:
         return {}, frozenset()
@@ -55,7 +58,8 @@ class World:
         self.sessions = Sessions(store=store, vault=vault, starts=starts)
         self.dispatcher = Dispatcher(store=store, vault=vault, filters=self.filters, sessions=self.sessions)
         self.ingest = Ingest(store=store, vault=vault, filters=self.filters, dispatcher=self.dispatcher)
-        self.webhooks = Webhooks(store=store, ingest=self.ingest)
+        self.variables = nothing
+        self.webhooks = Webhooks(store=store, ingest=self.ingest, variables=self.variables)
         self.events = Events(
             store=store,
             vault=vault,

@@ -14,7 +14,7 @@ from test_webhooks import a_request
 from ninelives_server.events import replies
 from ninelives_server.events.replies import Replies
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.store import outcomes, sessions
+from ninelives_server.store import outcomes, sessions, tables
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ async def answer(world: World, shop: Shop, event_id: str, session_id: str, value
         outcomes.insert(tx, outcome_id, event_id=event_id, session_id=session_id, sealed_value=sealed)
 
     await world.store.write(write)
+
+
+async def whole(reply: replies.Reply) -> bytes:
+    """The body with all that follows."""
+    rest = [part async for part in reply.rest] if reply.rest is not None else []
+    return b"".join([reply.body, *rest])
 
 
 async def end(world: World, session_id: str) -> None:
@@ -81,7 +87,7 @@ async def test_answers_with_more_are_joined(world: World, shop: Shop):
 
     reply = await Replies(store=world.store, vault=world.vault).wait(event_id)
 
-    assert (reply.status, reply.body) == (202, b"one two three")
+    assert (reply.status, await whole(reply)) == (202, b"one two three")
 
 
 async def test_an_answer_that_promised_more_is_sent_when_the_session_has_ended(world: World, shop: Shop):
@@ -94,7 +100,50 @@ async def test_an_answer_that_promised_more_is_sent_when_the_session_has_ended(w
 
     reply = await Replies(store=world.store, vault=world.vault).wait(event_id)
 
-    assert (reply.status, reply.body) == (200, b"one")
+    assert (reply.status, await whole(reply)) == (200, b"one")
+
+
+async def test_the_first_answer_is_sent_before_the_others_are_there(world: World, shop: Shop):
+    """
+    That is what `more` is for: the caller sees how far it is.
+    """
+    event_id, session_id = await a_call(world, shop)
+    await answer(world, shop, event_id, session_id, {"body": "one ", "more": True})
+
+    reply = await Replies(store=world.store, vault=world.vault).wait(event_id, seconds=60)
+    assert reply.body == b"one "
+    assert reply.rest is not None
+    waiting = asyncio.ensure_future(anext(reply.rest))
+    await asyncio.sleep(0)
+    await answer(world, shop, event_id, session_id, {"body": "two ", "more": True})
+    assert await asyncio.wait_for(waiting, 20) == b"two "
+    await answer(world, shop, event_id, session_id, {"json": [3]})
+
+    assert [part async for part in reply.rest] == [b"[3]"]
+
+
+async def test_a_session_that_was_waiting_for_the_request_may_answer(world: World, shop: Shop):
+    """
+    Nothing is started then, but somebody was told: the caller waits until that session ends.
+    """
+    trigger = await a_trigger(world.store, shop.project, is_sync=True, call="", name="quotes")
+    waiting_one = await world.events.start_session(shop.actor, shop.project.id, "main.py:on_lead", {})
+
+    def subscribe(tx):
+        subscription = {"id": "sub_1", "session_id": waiting_one.id, "project_id": shop.project.id}
+        values = {**subscription, "trigger_id": trigger.id, "filter": "", "created_at": tx.now}
+        tx.connection.execute(tables.subscriptions.insert().values(values))
+
+    await world.store.write(subscribe)
+    receipt = await world.webhooks.accept(a_request(trigger.slug))
+    await world.dispatcher.dispatch([receipt.event_id])
+
+    [outcome] = (await world.event(receipt.event_id)).dispatch
+    assert outcome == {"outcome": "signalled", "session_id": waiting_one.id}
+    desk = Replies(store=world.store, vault=world.vault)
+    assert (await desk.wait(receipt.event_id, seconds=0.2)).status == 504
+    await answer(world, shop, receipt.event_id, waiting_one.id, {"body": "42"})
+    assert (await desk.wait(receipt.event_id)).body == b"42"
 
 
 async def test_a_session_that_ends_without_an_answer_is_a_502(world: World, shop: Shop):
@@ -150,14 +199,15 @@ async def test_a_slow_session_is_a_504(world: World, shop: Shop):
         ({"status_code": 99, "body": ""}, 502, "text/plain; charset=utf-8", None),
         ({"status_code": "x", "body": ""}, 502, "text/plain; charset=utf-8", None),
         ({"body_base64": "!"}, 502, "text/plain; charset=utf-8", None),
+        ({"body": "x", "json": 1}, 502, "text/plain; charset=utf-8", None),
     ],
-    ids=[*"abcdefghijklmn"],
+    ids=[*"abcdefghijklmno"],
 )
 def test_kinds_of_answers(value, status, media_type, body):
     """
     What AutoKitteh's projects send, and what is none.
     """
-    reply = replies._reply([value])
+    reply = replies._first(value)
 
     assert (reply.status, reply.headers["Content-Type"]) == (status, media_type)
     assert body is None or reply.body == body
@@ -183,7 +233,7 @@ def test_headers_that_project_code_may_not_set_are_dropped(name, value):
     """
     Nothing that a project answers may act on the whole site, or break the response.
     """
-    reply = replies._reply([{"headers": {name: value, "x-ok": "1"}, "body": ""}])
+    reply = replies._first({"headers": {name: value, "x-ok": "1"}, "body": ""})
 
     assert set(reply.headers) == {"Content-Type", "Cache-Control", "X-Ok"}
 
@@ -201,7 +251,7 @@ def test_any_value_makes_a_response(value):
     """
     Whatever project code answers, the server has a response.
     """
-    reply = replies._reply([value])
+    reply = replies._first(value)
 
     assert 200 <= reply.status <= 599
     assert isinstance(reply.body, bytes)

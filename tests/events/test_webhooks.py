@@ -209,6 +209,7 @@ def test_the_data_has_the_shape_that_existing_projects_read():
             ("accept", "a"),
             ("accept", "b"),
             ("weird header", "kept as it is"),
+            ("Host", "nine.example"),
         ],
         body='{"name": "Zoë", "n": [1, 2.5, null]}'.encode(),
     )
@@ -235,6 +236,23 @@ def test_the_data_has_the_shape_that_existing_projects_read():
     }
 
 
+def test_an_empty_body_has_no_form_at_all():
+    """
+    All four are `None`, as in AutoKitteh.
+    """
+    assert webhooks.data_of(a_request(body=b""))["body"] == dict.fromkeys(("bytes", "text", "form", "json"))
+
+
+def test_json_is_found_whatever_the_type_says():
+    """
+    Senders often leave the type out, or say form.
+    """
+    for media_type in ("", "text/plain", "application/x-www-form-urlencoded"):
+        request = a_request(headers=[("Content-Type", media_type)], body=b'{"a": 1}')
+
+        assert webhooks.data_of(request)["body"]["json"] == {"a": 1}
+
+
 def test_a_form_is_parsed():
     """
     Blank and repeated fields are kept.
@@ -252,10 +270,10 @@ def test_a_form_is_parsed():
 @pytest.mark.parametrize(
     ("body", "text", "parsed"),
     [
-        (b"", "", None),
         (b"hello", "hello", None),
         (b"\xff\xfe\x00", None, None),
         (b"[1]", "[1]", [1]),
+        (b' {"a": 1} and more', ' {"a": 1} and more', {"a": 1}),
         (b"NaN", "NaN", None),
         (b'{"a":' * 100_000, '{"a":' * 100_000, None),
     ],
@@ -313,5 +331,5 @@ def test_any_body_gives_data_that_can_be_read_back(body, content_type):
     """
     data = webhooks.data_of(a_request(body=body, headers=[("content-type", content_type)]))
 
-    assert base64.b64decode(data["body"]["bytes"]) == body
+    assert base64.b64decode(data["body"]["bytes"] or "") == body
     assert data["body"]["text"] is None or data["body"]["text"].encode() == body

@@ -121,10 +121,12 @@ class Dispatcher:
         data = json.loads(self._vault.open(tx, event.project_id, data_context(event.id), taken.sealed_data))
         target = events.target(tx, event.project_id, event.memo.get(DEPLOYMENT))
         outcomes: list[Outcome]
+        signalled = list(event.dispatch)
         if target is None:
             outcomes = [{"outcome": "not_deployed", "error": "the project has no active deployment"}]
         else:
             outcomes = self._outcomes(_Case(tx, taken, data, target))
+        outcomes = [*signalled, *outcomes]
         events.set_dispatched(tx, event.id, outcomes)
         if queues.has_waiting(tx, event.project_id):
             # Those of later events may have waited for this one, to keep the order of a key.

@@ -21,6 +21,8 @@ from ninelives_server.store.streams import CursorSave
 from ninelives_server.vault.vault import Vault
 
 ANY_TYPE = frozenset({"", "*"})
+#: What became of an event that a session had subscribed to.
+SIGNALLED = "signalled"
 
 
 class Dispatches(Protocol):
@@ -114,11 +116,16 @@ class Ingest:
 
     def _deliver(self, tx: Tx, added: Sequence[SealedEvent]) -> None:
         """Put events into the inboxes of the sessions that have subscribed to them."""
+        signalled: dict[str, list[dict[str, str]]] = {}
         for project_id in {event.new.project_id for event in added}:
             for subscription in events.subscriptions_of(tx, project_id):
                 for event in added:
                     if self._wants(subscription, event.new):
                         _put(tx, subscription, event)
+                        told = {"outcome": SIGNALLED, "session_id": subscription.session_id}
+                        signalled.setdefault(event.id, []).append(told)
+        for event_id, outcomes in signalled.items():
+            events.set_outcomes(tx, event_id, outcomes)
 
     def _wants(self, subscription: Subscription, event: NewEvent) -> bool:
         if subscription.project_id != event.project_id:

@@ -8,20 +8,25 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ninelives_server import log
 from ninelives_server.model.events import Event
 from ninelives_server.store import events, outcomes, sessions
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.outcomes import Outcome
 from ninelives_server.vault.vault import Vault
 
+logger = log.get(__name__)
+
 #: How long a caller is kept waiting. seconds
 PATIENCE = 30.0
-#: Ends of sessions are looked for this often while nothing is announced. seconds
-_LOOK_EVERY = 0.5
+#: How long a response that has begun stays open while nothing follows. seconds
+IDLE = 300.0
+#: Answers and ends are looked for this often while nothing is announced. seconds
+_LOOK_EVERY = 1.0
 
 _KNOWN = frozenset({"status_code", "headers", "body", "body_base64", "json", "more"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -53,11 +58,16 @@ class Reply:
 
     Attributes:
         headers: Already without those that project code may not set.
+        body: All of it, or with `rest` its beginning.
+        rest: What follows, as it comes.
+        is_good: Whether it is the session's, not ours about the session.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
+    rest: AsyncIterator[bytes] | None = field(default=None, repr=False)
+    is_good: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,32 +85,54 @@ class Replies:
         self._vault = vault
 
     async def wait(self, event_id: str, *, seconds: float = PATIENCE) -> Reply:
-        """Wait for the answer to an event.
+        """Wait for the first answer to an event; with `more`, the others follow while they come.
 
         Returns:
-            502 where no session was started, or all have ended without one; 504 where the time is over.
+            502 where nothing was started or signalled, or all of it has ended without an answer; 504 where
+            the time is over.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         with self._store.notices.subscribed("event", event_id) as notice:
             while True:
                 notice.take()
-                view = await self._store.read(lambda tx: self._look(tx, event_id))
-                left = deadline - asyncio.get_running_loop().time()
-                is_last = view.is_over or left <= 0
-                if view.values and (is_last or not _wants_more(view.values[-1])):
-                    return _reply(view.values)
+                view = await self._store.read(lambda tx: self._look(tx, event_id, 0))
+                if view.values:
+                    return self._reply(event_id, view.values[0])
                 if view.is_over:
                     return _problem(502, _why(view.event))
-                if is_last:
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
                     return _problem(504, f"no answer within {seconds:g} s")
                 await _told(notice, min(left, _LOOK_EVERY))
 
-    def _look(self, tx: Tx, event_id: str) -> _View:
+    def _reply(self, event_id: str, value: Any) -> Reply:
+        reply = _first(value)
+        return replace(reply, rest=self._rest(event_id)) if reply.is_good and _wants_more(value) else reply
+
+    async def _rest(self, event_id: str) -> AsyncIterator[bytes]:
+        """Yield the bodies that follow the first, until one says no more, or nobody is left to say it."""
+        seen = 1
+        with self._store.notices.subscribed("event", event_id) as notice:
+            deadline = asyncio.get_running_loop().time() + IDLE
+            while (left := deadline - asyncio.get_running_loop().time()) > 0:
+                notice.take()
+                view = await self._store.read(lambda tx: self._look(tx, event_id, seen))  # noqa: B023
+                for value in view.values:
+                    yield _chunk(value)
+                    if not _wants_more(value):
+                        return
+                    deadline = asyncio.get_running_loop().time() + IDLE
+                if view.is_over:
+                    return
+                seen += len(view.values)
+                await _told(notice, min(left, _LOOK_EVERY))
+
+    def _look(self, tx: Tx, event_id: str, skip: int) -> _View:
         event = events.by_id(tx, event_id)
         assert event is not None
         # First whether it is over: an answer that comes between the two reads must not be missed.
         is_over = _is_over(tx, event)
-        values = [self._open(tx, event, outcome) for outcome in outcomes.of_event(tx, event_id)]
+        values = [self._open(tx, event, outcome) for outcome in outcomes.of_event(tx, event_id, skip=skip)]
         return _View(event=event, values=values, is_over=is_over)
 
     def _open(self, tx: Tx, event: Event, outcome: Outcome) -> Any:
@@ -142,19 +174,33 @@ def _is_answer(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and set(value) <= _KNOWN
 
 
-def _reply(values: Sequence[Any]) -> Reply:
-    """Make the response: status and headers of the first answer, the bodies of all."""
-    parts = [value if _is_answer(value) else {"json": value} for value in values]
-    first = parts[0]
+def _part(value: Any) -> Mapping[str, Any]:
+    return value if _is_answer(value) else {"json": value}
+
+
+def _first(value: Any) -> Reply:
+    """Make the response of the first answer: it has status and headers for all."""
+    part = _part(value)
+    if part.get("body") is not None and part.get("json") is not None:
+        return _problem(502, "the session's answer cannot be sent: it has a body and json; give one of them")
     try:
-        status = int(first.get("status_code") or 200)
-        bodies = [_body(part) for part in parts]
+        status = int(part.get("status_code") or 200)
+        body, media_type = _body(part)
     except (TypeError, ValueError, binascii.Error) as error:
         return _problem(502, f"the session's answer cannot be sent: {error}")
     if not 200 <= status <= 599:
         return _problem(502, f"the session answered with the status {status}, which is none")
-    headers = {"Content-Type": bodies[0][1], "Cache-Control": "no-cache", **_headers(first.get("headers"))}
-    return Reply(status=status, headers=headers, body=b"".join(body for body, _ in bodies))
+    headers = {"Content-Type": media_type, "Cache-Control": "no-cache", **_headers(part.get("headers"))}
+    return Reply(status=status, headers=headers, body=body, is_good=True)
+
+
+def _chunk(value: Any) -> bytes:
+    """Return the body of a later answer; one that cannot be sent is left out, the status has gone already."""
+    try:
+        return _body(_part(value))[0]
+    except (TypeError, ValueError, binascii.Error):
+        logger.warning("webhook.chunk_dropped")
+        return b""
 
 
 def _body(part: Mapping[str, Any]) -> tuple[bytes, str]:

@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from ninelives_server import ids
-from ninelives_server.errors import Invalid, NotFound, TooLarge
+from ninelives_server.errors import Invalid, NotFound, TooLarge, Unauthenticated
+from ninelives_server.events import callers
 from ninelives_server.events.ingest import Ingest, encode
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import NewEvent
@@ -21,7 +22,7 @@ from ninelives_server.store import triggers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.triggers import Hook
 
-#: The largest body that is accepted. bytes
+#: The largest body that is accepted where nobody says otherwise. bytes
 BODY_LIMIT = 512 * 1024
 
 #: Headers by which senders name a delivery, the same each time they try it: ours by draft-ietf-httpapi-
@@ -67,12 +68,25 @@ class Receipt:
     is_sync: bool
 
 
+class Variables(Protocol):
+    """Where the secrets of webhooks come from (`projects.service`)."""
+
+    def environment(self, tx: Tx, project_id: str) -> Mapping[str, str]:
+        """Return a project's variables, opened."""
+        ...
+
+
 class Webhooks:
     """Turns requests into events."""
 
-    def __init__(self, *, store: Store, ingest: Ingest) -> None:
+    def __init__(
+        self, *, store: Store, ingest: Ingest, variables: Variables, body_limit: int = BODY_LIMIT
+    ) -> None:
+        """Refuse bodies of more than `body_limit` bytes."""
         self._store = store
         self._ingest = ingest
+        self._variables = variables
+        self.body_limit = body_limit
 
     async def receive(self, request: WebhookRequest) -> EventId:
         """Store a request as an event, durably, and return the event's id; see `accept`."""
@@ -86,9 +100,10 @@ class Webhooks:
         Raises:
             NotFound: No trigger has this address, or its project has no active deployment.
             TooLarge: The body is over the limit.
+            Unauthenticated: The trigger wants a credential, and this one will not do.
         """
-        if len(request.body) > BODY_LIMIT:
-            raise TooLarge(f"a webhook's body may have at most {BODY_LIMIT // 1024} KiB")
+        if len(request.body) > self.body_limit:
+            raise TooLarge(f"a webhook's body may have at most {self.body_limit // 1024} KiB")
         data = data_of(request)
         try:
             encoded = encode(data)
@@ -100,12 +115,24 @@ class Webhooks:
         self._ingest.announce(recorded)
         return Receipt(event_id=recorded[0][0], is_sync=is_sync)
 
+    def _let_in(self, tx: Tx, hook: Hook, request: WebhookRequest) -> None:
+        """Refuse who may not call a webhook."""
+        if hook.auth is None:
+            return
+        secret = self._variables.environment(tx, hook.project_id).get(hook.auth["secret"], "")
+        if not secret:
+            # Without a secret anybody's would do: nobody comes in.
+            raise Unauthenticated("the webhook's secret is not set", code="webhook_refused")
+        headers = {name.lower(): value for name, value in request.headers}
+        callers.check(hook.auth, secret, headers=headers, body=request.body, now=tx.now)
+
     def _record(
         self, tx: Tx, request: WebhookRequest, data: Mapping[str, Any], encoded: bytes
     ) -> tuple[list[tuple[EventId, bool]], bool]:
         hook = triggers.hook(tx, request.slug)
         if hook is None:
             raise NotFound("there is no webhook at this address, or its project is not deployed")
+        self._let_in(tx, hook, request)
         event = _event(request, hook, data)
         orgs = {hook.project_id: hook.org_id}
         return self._ingest.record_in(tx, [event], encoded=[encoded], orgs=orgs), hook.is_sync
@@ -171,8 +198,10 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _foreign(headers: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
-    """Leave out our own cookies: project code must never see a login."""
+    """Leave out our own cookies: project code must never see a login. `Host` is none of Go's headers."""
     for name, value in headers:
+        if name.lower() == "host":
+            continue
         if name.lower() != "cookie":
             yield name, value
             continue
@@ -187,7 +216,12 @@ def _is_ours(cookie: str) -> bool:
 
 
 def _body(body: bytes, content_type: str) -> dict[str, Any]:
-    """Return the body in all forms that it has: bytes in base64; text, form and JSON where it is such."""
+    """Return the body in all forms that it has: bytes in base64; text, form and JSON where it is such.
+
+    An empty body has none of them, as in AutoKitteh.
+    """
+    if not body:
+        return {"bytes": None, "text": None, "form": None, "json": None}
     try:
         text: str | None = body.decode()
     except UnicodeDecodeError:
@@ -198,16 +232,20 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
         "bytes": base64.b64encode(body).decode("ascii"),
         "text": text,
         "form": _joined(parse_qsl(text, keep_blank_values=True)) if is_form and text is not None else {},
-        "json": None if is_form or text is None else _parsed(text),
+        "json": None if text is None else _parsed(text),
     }
 
 
 def _parsed(text: str) -> Any:
+    """Return the first JSON value of a text, whatever its type says and whatever follows."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return _JSON.raw_decode(text.lstrip(" \t\r\n"))[0]
     except (ValueError, RecursionError):
         return None
 
 
 def _refuse(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse)

@@ -48,6 +48,9 @@ def end(
         else vault.seal(tx, head.project_id, f"{where}:sealed_error", document),
     )
     tx.notify("session", head.id)
+    if session is not None and session.event_id is not None:
+        # A webhook may wait for what this session will not say any more.
+        tx.notify("event", session.event_id)
     return state
 
 

@@ -200,6 +200,12 @@ def undispatched(tx: Tx, limit: int) -> list[EventId]:
     return [EventId(found) for found in tx.connection.execute(query).scalars()]
 
 
+def set_outcomes(tx: Tx, event_id: str, outcomes: Sequence[Mapping[str, str]]) -> None:
+    """Write down what has become of an event so far; it is not dispatched yet."""
+    statement = events.update().where(events.c.id == event_id)
+    tx.connection.execute(statement.values(dispatch=[dict(outcome) for outcome in outcomes]))
+
+
 def set_dispatched(tx: Tx, event_id: str, outcomes: Sequence[Mapping[str, str]]) -> None:
     """Write down what became of an event."""
     tx.connection.execute(

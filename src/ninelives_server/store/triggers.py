@@ -48,7 +48,7 @@ _MATCHING = (
 
 
 _HOOK = (
-    sa.select(triggers.c.id, triggers.c.project_id, projects.c.org_id, triggers.c.is_sync)
+    sa.select(triggers.c.id, triggers.c.project_id, projects.c.org_id, triggers.c.is_sync, triggers.c.options)
     .join(projects, projects.c.id == triggers.c.project_id)
     .where(
         triggers.c.slug == sa.bindparam("slug"),
@@ -69,12 +69,17 @@ _SCHEDULED = sa.select(
 
 
 class Hook(NamedTuple):
-    """What a request to a webhook's address is for."""
+    """What a request to a webhook's address is for.
+
+    Attributes:
+        auth: How its caller is known; `None` where anybody may call.
+    """
 
     trigger_id: str
     project_id: str
     org_id: str
     is_sync: bool
+    auth: Mapping[str, str] | None
 
 
 def _trigger(row: sa.Row[Any]) -> Trigger:
@@ -203,7 +208,9 @@ def by_slug(tx: Tx, slug: str) -> Trigger | None:
 def hook(tx: Tx, slug: str) -> Hook | None:
     """Return the webhook at an address; `None` where there is none, or its project is not deployed."""
     row = tx.connection.execute(_HOOK, {"slug": slug}).one_or_none()
-    return None if row is None else Hook(*row)
+    if row is None:
+        return None
+    return Hook(row.id, row.project_id, row.org_id, row.is_sync, row.options.get("auth") or None)
 
 
 def of_project(tx: Tx, project_id: str) -> list[Trigger]:
