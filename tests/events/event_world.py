@@ -10,7 +10,7 @@ from ninelives_server.events.dispatch import Dispatcher
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
 from ninelives_server.events.service import Events
-from ninelives_server.events.webhooks import Webhooks
+from ninelives_server.events.webhooks import WebhookRequest, Webhooks
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.events import Event, NewEvent
@@ -115,3 +115,19 @@ def a_new_event(project_id: str, **changes: Any) -> NewEvent:
         "data": {"ChangeEventHeader": {"changeType": "CREATE"}, "Company": "Acme"},
     }
     return NewEvent(**{**values, **changes})
+
+
+def a_request(slug: str = "slug", **changes: Any) -> WebhookRequest:
+    """Make a request to a webhook, as the HTTP server reads it."""
+    values = {
+        "slug": slug,
+        "path_suffix": "",
+        "method": "POST",
+        "raw_url": f"https://nine.example/webhooks/{slug}",
+        "path": f"/webhooks/{slug}",
+        "query": [],
+        "headers": [("content-type", "application/json")],
+        "body": b'{"id": 7}',
+        "remote_addr": "203.0.113.9",
+    }
+    return WebhookRequest(**{**values, **changes})

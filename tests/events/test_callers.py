@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from event_world import World
+from event_world import World, a_request
 from factories import a_trigger
-from test_webhooks import a_request
 
 from ninelives_server.errors import Unauthenticated
 from ninelives_server.events import callers

@@ -5,11 +5,10 @@ import base64
 import json
 
 import pytest
-from event_world import Shop, World
+from event_world import Shop, World, a_request
 from factories import a_trigger
 from hypothesis import given
 from hypothesis import strategies as st
-from test_webhooks import a_request
 
 from ninelives_server.events import replies
 from ninelives_server.events.replies import Replies

@@ -5,32 +5,17 @@ import base64
 import json
 
 import pytest
-from event_world import World
+from event_world import World, a_request
 from factories import a_connection, a_trigger
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ninelives_server.errors import NotFound, TooLarge
 from ninelives_server.events import webhooks
-from ninelives_server.events.webhooks import BODY_LIMIT, WebhookRequest
+from ninelives_server.events.webhooks import BODY_LIMIT
 from ninelives_server.model.projects import DeploymentState
 from ninelives_server.model.triggers import TriggerType
 from ninelives_server.store import builds
-
-
-def a_request(slug: str = "slug", **changes) -> WebhookRequest:
-    values = {
-        "slug": slug,
-        "path_suffix": "",
-        "method": "POST",
-        "raw_url": f"https://nine.example/webhooks/{slug}",
-        "path": f"/webhooks/{slug}",
-        "query": [],
-        "headers": [("content-type", "application/json")],
-        "body": b'{"id": 7}',
-        "remote_addr": "203.0.113.9",
-    }
-    return WebhookRequest(**{**values, **changes})
 
 
 async def test_a_request_becomes_an_event_and_starts_a_session(world: World):
