@@ -8,7 +8,7 @@ ARGS ?=
 # As root no sudo; else only where apt has something to do.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup setup-dev system-packages demo test check lint types layers docs reference clients bench build format constraints clean
+.PHONY: help setup setup-dev system-packages demo test equality check lint types layers docs reference clients bench build format constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -44,6 +44,9 @@ system-packages: ## Install what the tests need from Debian: Chromium and Postgr
 
 test: setup-dev system-packages clients ## Run all tests (real PostgreSQL, Temporal and Chromium)
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+equality: setup-dev ## Kill test programs after each pair of records in turn (takes long)
+	NINELIVES_TEST_EQUALITY=1 $(BIN)/pytest tests/ninelives/test_replay_equality.py -n 2 $(ARGS)
 
 clients: setup-dev ## Install the third-party Node clients that judge the fake org
 	@bash tests/testing/fake_salesforce/clients/install.sh $(BIN)

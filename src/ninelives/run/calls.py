@@ -5,20 +5,23 @@ functions, builtins, methods of plain values) from sets; everything else is deci
 """
 
 import functools
+import inspect
+import io
 import types
 from collections.abc import Callable
 from typing import Any
 
-from ninelives.run import live
+from ninelives.run import calltable, files, live
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.chance import Chance
-from ninelives.run.classify import Verdict
+from ninelives.run.classify import Verdict, display_name
 from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core
 from ninelives.run.instrument import GIVEN
 from ninelives.run.iterators import Iterators
-from ninelives.run.live import Method, Registry
+from ninelives.run.live import Method
+from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
 from ninelives.run.stepping import PLAIN
 from ninelives.run.steps import Steps
@@ -51,6 +54,7 @@ class Calls:
     ) -> None:
         self._decide = core.classifier.decide
         self._is_marked = core.classifier.is_marked
+        self._is_own = core.classifier.is_own
         self._registry = registry
         self._steps = steps
         self._async = asynchronous
@@ -119,18 +123,39 @@ class Calls:
 
     def _slow(self, fn: Any) -> Any:
         if type(fn) is Method:
-            return functools.partial(self._steps.make, fn, fn.step_name, PLAIN)
+            return self._of_lost(fn)
         if live.is_placeholder(fn):
             return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
         if not callable(fn):
             return fn  # Python says it best
         verdict = self._decide(fn)
         if verdict.kind is Kind.DIRECT:
+            if self._registry and self._is_on_live(fn):
+                return self._on_live(fn)
             return self._direct(fn, verdict)
         scope = current.get()
         if scope is None or not (scope.records or scope.decides):
             return fn
         return self._instead(fn, verdict, scope)
+
+    def _of_lost(self, method: Method) -> Any:
+        """Return what to call instead of a method whose receiver was lost: one of the project just runs."""
+        if method.function is not None and self._is_own(method.bound()):
+            return self.call(method.bound())
+        make = self._async.make if method.is_async else self._steps.make
+        return functools.partial(make, method, method.step_name, PLAIN)
+
+    def _is_on_live(self, fn: Any) -> bool:
+        """Tell whether this is a library's method of a live value; it is a step, whatever the table says."""
+        receiver = getattr(fn, "__self__", None)
+        return receiver is not None and self._registry.is_live(receiver) and not self._is_own(fn)
+
+    def _on_live(self, fn: Any) -> Any:
+        scope = current.get()
+        if scope is None or not scope.records:
+            return fn
+        make = self._async.make if inspect.iscoroutinefunction(fn) else self._steps.make
+        return functools.partial(make, fn, display_name(fn), PLAIN)
 
     def _direct(self, fn: Any, verdict: Verdict) -> Any:
         cls = type(fn)
@@ -138,7 +163,7 @@ class Calls:
             return functools.partial(self.inhibited, fn)
         if cls is _Function:
             self._remember_code(fn)
-        elif cls is _Bound and _is_direct_alone(fn.__func__, self._decide):
+        elif cls is _Bound and self._is_own(fn) and _is_direct_alone(fn.__func__, self._decide):
             self._functions[id(fn.__func__)] = fn.__func__
         elif _is_lasting(fn):
             self._things[fn] = fn
@@ -171,13 +196,21 @@ class Calls:
 
     def _given(self, fn: Any, verdict: Verdict, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function that computes on what it is given, or runs it."""
-        if not self._registry and len(args) == 1 and type(args[0]) in _PLAIN_ARGUMENTS and not kwargs:
+        is_plain = not self._registry and verdict.kind is not Kind.OPENS
+        if is_plain and len(args) == 1 and type(args[0]) in _PLAIN_ARGUMENTS and not kwargs:
             return fn(*args)
         scope = current.get()
         if scope is None or not scope.records:
             return fn(*args, **kwargs)
-        if verdict.kind is Kind.INSPECT and self._needs_the_world(fn, args):
+        if verdict.kind is Kind.OPENS and not _is_given_a_buffer(args, kwargs):
             return self._steps.make(fn, verdict.name, PLAIN, *args, **kwargs)
+        if verdict.kind is Kind.INSPECT and self._needs_the_world(fn, args):
+            if calltable.is_lazy(fn) or any(map(self._iterators.has_begun, args)):
+                return self._called(fn, tuple(map(self._iterators.items, args)), kwargs)
+            return self._steps.make(fn, verdict.name, PLAIN, *args, **kwargs)
+        return self._called(fn, args, kwargs)
+
+    def _called(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         args = tuple(self.call(value) if _is_function(value) else value for value in args)
         if kwargs:
             kwargs = {k: self.call(value) if _is_function(value) else value for k, value in kwargs.items()}
@@ -186,7 +219,7 @@ class Calls:
     def _needs_the_world(self, fn: Any, args: tuple[Any, ...]) -> bool:
         if self._registry and self._registry.is_live(getattr(fn, "__self__", None)):
             return True
-        return any(live.is_file(value) or self._iterators.reaches_out(value) for value in args)
+        return any(files.is_file(value) or self._iterators.reaches_out(value) for value in args)
 
     def inhibited(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function, and everything in it, directly; it runs again on each replay."""
@@ -198,6 +231,11 @@ class Calls:
             return fn(*args, **kwargs)
         finally:
             current.reset(token)
+
+
+def _is_given_a_buffer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Tell whether something is opened that lives in this process."""
+    return any(isinstance(value, io.BytesIO | io.StringIO) for value in (*args, *kwargs.values()))
 
 
 def _is_lasting(fn: Any) -> bool:

@@ -20,6 +20,8 @@ class Kind(Enum):
     #: It computes on what it is given: callables among its arguments are decided upon as well, and where it
     #: is given a file, a live value or an I/O iterator the call is a step.
     INSPECT = "inspect"
+    #: It opens what it is given: a buffer of this process is used directly, a path or a file is a step.
+    OPENS = "opens"
     #: It takes a callable to run it later or elsewhere: that one is decided upon.
     RUNS = "runs"
     #: It reads a clock: the reading is recorded.
@@ -40,6 +42,7 @@ def _names(prefix: str, names: str, kind: Kind) -> dict[str, Kind]:
 
 #: Names under which the standard library's C modules and inner modules are looked up.
 ALIASES: Final = {
+    "_abc": "abc",
     "_asyncio": "asyncio",
     "_bisect": "bisect",
     "_blake2": "hashlib",
@@ -59,7 +62,9 @@ ALIASES: Final = {
     "_io": "io",
     "_json": "json",
     "_lzma": "lzma",
+    "_locale": "locale",
     "_md5": "hashlib",
+    "_opcode": "dis",
     "_operator": "operator",
     "_pickle": "pickle",
     "_pydatetime": "datetime",
@@ -76,8 +81,11 @@ ALIASES: Final = {
     "_string": "string",
     "_struct": "struct",
     "_thread": "threading",
+    "_tracemalloc": "tracemalloc",
     "_uuid": "uuid",
+    "_warnings": "warnings",
     "_weakref": "weakref",
+    "_weakrefset": "weakref",
     "_zoneinfo": "zoneinfo",
     "concurrent.futures._base": "concurrent.futures",
     "concurrent.futures.process": "concurrent.futures",
@@ -102,12 +110,12 @@ _COMPUTING: Final = (
     "html http importlib inspect ipaddress itertools json keyword linecache locale lzma marshal math "
     "mimetypes "
     "numbers opcode operator optparse pickle pprint quopri random re reprlib secrets shlex statistics string "
-    "stringprep struct symtable sys sysconfig textwrap token tokenize traceback tracemalloc types typing "
-    "unicodedata unittest urllib.parse urllib.error uuid warnings weakref xml zlib zoneinfo"
+    "stringprep struct symtable sys sysconfig tarfile textwrap token tokenize traceback tracemalloc types "
+    "typing unicodedata unittest urllib.parse urllib.error uuid warnings weakref xml zipfile zlib zoneinfo"
 )
 _OF_THIS_PROCESS: Final = (
-    "asyncio atexit concurrent.futures faulthandler logging multiprocessing queue resource sched signal "
-    "threading io.StringIO io.BytesIO"
+    "_sitebuiltins asyncio atexit concurrent.futures faulthandler logging multiprocessing queue resource "
+    "sched signal threading io.StringIO io.BytesIO"
 )
 _THIRD_PARTY: Final = (
     "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff humanize inflection jinja2 jmespath "
@@ -156,7 +164,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names(
         "time",
         "time time_ns monotonic monotonic_ns perf_counter perf_counter_ns process_time process_time_ns "
-        "thread_time thread_time_ns localtime gmtime ctime asctime strftime",
+        "thread_time thread_time_ns clock_gettime clock_gettime_ns localtime gmtime ctime asctime strftime",
         Kind.CLOCK,
     ),
     **_names("datetime", "datetime.now datetime.utcnow datetime.today date.today", Kind.CLOCK),
@@ -205,13 +213,17 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("asyncio", "open_unix_connection start_server start_unix_server", Kind.STEP),
     **_names("asyncio", "subprocess streams", Kind.STEP),
     **_names("asyncio.base_events", "BaseEventLoop.create_connection BaseEventLoop.getaddrinfo", Kind.STEP),
-    **_names("bz2", "BZ2File open", Kind.STEP),
+    **_names("bz2", "BZ2File open", Kind.OPENS),
     **_names("codecs", "open", Kind.STEP),
     **_names("configparser", "RawConfigParser.read RawConfigParser.write", Kind.STEP),
-    **_names("gzip", "GzipFile open", Kind.STEP),
+    **_names("gzip", "GzipFile open", Kind.OPENS),
     **_names("hashlib", "file_digest", Kind.STEP),
     **_names("http", "client server cookiejar", Kind.STEP),
-    **_names("lzma", "LZMAFile open", Kind.STEP),
+    **_names("lzma", "LZMAFile open", Kind.OPENS),
+    **_names("tarfile", "TarFile TarFile.open open", Kind.OPENS),
+    **_names("tarfile", "TarFile.extract TarFile.extractall is_tarfile", Kind.STEP),
+    **_names("zipfile", "ZipFile PyZipFile is_zipfile", Kind.OPENS),
+    **_names("zipfile", "ZipFile.extract ZipFile.extractall", Kind.STEP),
     **_names("lxml", "html.parse etree.parse", Kind.STEP),
     **_names("numpy", "random", Kind.STEP),
     **_names("pandas", "io", Kind.STEP),
@@ -229,6 +241,14 @@ TABLE: Final[dict[str, Kind]] = {
         Kind.DIRECT,
     ),
     **_names("httpx", "_urls _config", Kind.DIRECT),
+    **_names(
+        "httpx2._models",
+        "Response.json Response.raise_for_status Headers Cookies Request",
+        Kind.DIRECT,
+    ),
+    **_names("httpx2", "_urls _config", Kind.DIRECT),
+    "http.client.HTTPResponse": Kind.DIRECT,
+    "urllib.response": Kind.DIRECT,
 }
 
 #: Values of these classes, or of classes in these modules, are made again by the call that made them.
@@ -245,6 +265,8 @@ HANDLES: Final = frozenset(
         "boto3.session",
         "botocore.client",
         "botocore.session",
+        "csv.DictWriter",
+        "csv.writer",
         "discord.client",
         "elasticsearch",
         "ftplib",
@@ -255,6 +277,7 @@ HANDLES: Final = frozenset(
         "http.client.HTTPConnection",
         "http.client.HTTPSConnection",
         "httpx._client",
+        "httpx2._client",
         "hubspot",
         "imaplib",
         "kubernetes",
@@ -287,8 +310,26 @@ HANDLES: Final = frozenset(
     ]
 )
 
+#: Files of these classes are made again by the same call where they are only read.
+ARCHIVES: Final = frozenset(
+    {"gzip.GzipFile", "bz2.BZ2File", "lzma.LZMAFile", "tarfile.TarFile", "zipfile.ZipFile"}
+)
+
 #: Handles that keep what they were told: cookies, for one. A step that changes one records the change.
 STATEFUL: Final = frozenset({"requests.sessions.Session"})
+
+#: What takes items of an iterable only as it is asked for its own: it is given a recorded iterator.
+LAZY: Final = frozenset(
+    {
+        "builtins.enumerate",
+        "builtins.filter",
+        "builtins.iter",
+        "builtins.map",
+        "builtins.next",
+        "builtins.zip",
+    }
+    | {"heapq.merge"}
+)
 
 #: Attributes that tell one object of a class from another, for digests.
 HINTS: Final[dict[str, tuple[str, ...]]] = {
@@ -298,7 +339,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 #: For a class these are about making one; its methods are looked up further.
-_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.RUNS})
+_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.OPENS, Kind.RUNS})
 
 
 def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> Kind:
@@ -324,6 +365,12 @@ def _of_module(module: str, tables: tuple[dict[str, Kind], ...]) -> Kind:
                 return table[module]
         module = module.rpartition(".")[0]
     return Kind.STEP
+
+
+def is_lazy(fn: object) -> bool:
+    """Tell whether a function, or class, takes items of what it is given only when it is asked for some."""
+    module = getattr(fn, "__module__", None) or ""
+    return module == "itertools" or f"{module}.{getattr(fn, '__qualname__', '')}" in LAZY
 
 
 def is_handle(cls: type) -> bool:

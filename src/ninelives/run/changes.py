@@ -6,10 +6,9 @@ library's method is compared by its pickle, where it has one: a workbook that go
 replay too.
 """
 
-import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ninelives.run import calltable
 from ninelives.run.digest import Digests, TooLarge, fields_of, type_name
@@ -25,11 +24,20 @@ _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 #: Receivers whose pickle is larger are not compared. bytes
 _RECEIVER_LIMIT = 256_000
 
+
+class Pickles(Protocol):
+    """Pickles libraries' objects (`codec`)."""
+
+    def whole(self, value: Any) -> bytes:
+        """Return the pickle of an object's state."""
+        ...
+
+
 Content = list[tuple[int, Any]]
 
 
 class Whole(NamedTuple):
-    """The pickle of a library's object that has changed."""
+    """The state of a library's object that has changed, as a pickle."""
 
     data: bytes
 
@@ -41,11 +49,19 @@ class Tracked:
         containers: All that are reached, in the order of a walk; the numbers in a record are places here.
     """
 
-    __slots__ = ("_before", "_digests", "_reach", "_receiver", "_receiver_before", "_roots", "containers")
+    __slots__ = (
+        "_before", "_digests", "_pickles", "_reach", "_receiver", "_receiver_before", "_roots", "containers",
+    )  # fmt: skip
 
     def __init__(
-        self, roots: Sequence[Any], receiver: Any, digests: Digests, has_fields: Callable[[type], bool]
+        self,
+        roots: Sequence[Any],
+        receiver: Any,
+        digests: Digests,
+        has_fields: Callable[[type], bool],
+        pickles: Pickles | None,
     ) -> None:
+        self._pickles = pickles
         self._digests = digests
         self._roots = roots
         self._receiver = receiver
@@ -65,7 +81,7 @@ class Tracked:
         """Remember how the arguments look, before a call that may change them."""
         self._before = [self._digest(root) for root in self._roots]
         if self._receiver is not None:
-            self._receiver_before = _pickled(self._receiver)
+            self._receiver_before = _pickled(self._receiver, self._pickles)
 
     def _digest(self, root: Any) -> bytes | None:
         try:
@@ -79,7 +95,7 @@ class Tracked:
         for root, before, reach in zip(self._roots, self._before, self._reach, strict=True):
             if before is not None and self._digest(root) != before:
                 found.extend((index, _content(self.containers[index])) for index in reach)
-        after = None if self._receiver_before is None else _pickled(self._receiver)
+        after = None if self._receiver_before is None else _pickled(self._receiver, self._pickles)
         if after is not None and after != self._receiver_before:
             found.append((len(self.containers) - 1, Whole(after)))
         return found
@@ -91,17 +107,20 @@ def track(
     digests: Digests,
     has_fields: Callable[[type], bool],
     receiver: Any = None,
+    pickles: Pickles | None = None,
 ) -> Tracked | None:
     """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
     roots = [value for value in args if type(value) not in _SCALARS and _can_change(value, has_fields)]
     if kwargs:
         roots += [v for v in kwargs.values() if type(v) not in _SCALARS and _can_change(v, has_fields)]
-    if receiver is not None and (has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)):
+    if receiver is not None and (
+        pickles is None or has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)
+    ):
         receiver = None
     if not roots and receiver is None:
         return None
     try:
-        tracked = Tracked(roots, receiver, digests, has_fields)
+        tracked = Tracked(roots, receiver, digests, has_fields, pickles)
     except RecursionError:
         return None
     return tracked if len(tracked.containers) <= _MOST else None
@@ -111,21 +130,19 @@ def _keeps_state(cls: type, receiver: Any) -> bool:
     """Tell whether a library's object may be changed by its own methods, and a pickle would show it."""
     if type(getattr(receiver, "__dict__", None)) is not dict:
         return False
-    if calltable.is_handle(cls) and type_name(cls) not in calltable.STATEFUL:
-        return False
-    return calltable.lookup(cls.__module__, cls.__qualname__) is calltable.Kind.STEP
+    return not calltable.is_handle(cls) or type_name(cls) in calltable.STATEFUL
 
 
 #: Classes whose objects do not pickle, or hold a secret; they are not tried again.
 _hopeless: set[type] = set()
 
 
-def _pickled(receiver: Any) -> bytes | None:
+def _pickled(receiver: Any, pickles: Pickles | None) -> bytes | None:
     cls = type(receiver)
-    if cls in _hopeless:
+    if cls in _hopeless or pickles is None:
         return None
     try:
-        data = pickle.dumps(receiver, 5)
+        data = pickles.whole(receiver)
     except Exception:
         _hopeless.add(cls)
         return None
@@ -171,13 +188,28 @@ def _content(container: Any) -> Any:
     return fields_of(container)
 
 
-def apply(containers: Sequence[Any], content: Content, *, is_replay: bool) -> None:
-    """Give containers the contents that a record names."""
+def apply(
+    containers: Sequence[Any], content: Content, restore: Callable[[Any, bytes], None] | None = None
+) -> None:
+    """Give containers the contents that a record names; objects of libraries with `restore`, in replays."""
     for index, items in content:
+        if index >= len(containers):
+            continue  # the receiver, which was lost since: what stands for it knows its attributes
         if not isinstance(items, Whole):
             _fill(containers[index], items)
-        elif is_replay:
-            _set_fields(containers[index], vars(pickle.loads(items.data)))
+        elif restore is not None:
+            restore(containers[index], items.data)
+
+
+def restore(target: Any, state: Any) -> None:
+    """Give an object of a library a state that its `__getstate__` returned."""
+    if hasattr(type(target), "__setstate__"):
+        target.__setstate__(state)
+    elif isinstance(state, tuple):
+        own, slots = state
+        _set_fields(target, {**(own or {}), **(slots or {})})
+    else:
+        _set_fields(target, state or {})
 
 
 def _fill(container: Any, items: Any) -> None:

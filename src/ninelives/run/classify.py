@@ -96,6 +96,10 @@ class Classifier:
         if isinstance(inner, types.FunctionType):
             self._kept.append(inner.__code__)
 
+    def is_own(self, fn: Any) -> bool:
+        """Tell whether a function is the project's, or was declared to be direct by it."""
+        return self._is_users(fn) or self._as_marked(fn) is not None or self._is_listed(fn)
+
     def is_marked(self, code: types.CodeType) -> bool:
         """Tell whether some function with this code is marked in the AutoKitteh way."""
         return id(code) in self._marked
@@ -195,7 +199,7 @@ def _key(fn: Any) -> Any:
         if type(inner) is not types.FunctionType or inner.__dict__:
             return None
         return id(inner.__code__), _class_of(fn.__self__)
-    if cls is _BUILTIN:
+    if issubclass(cls, _BUILTIN):
         receiver = fn.__self__
         if receiver is None or type(receiver) is types.ModuleType:
             return fn
@@ -264,6 +268,9 @@ def _table_name(fn: Any) -> tuple[str, str]:
     inner = getattr(fn, "__dict__", {}).get("__wrapped__")
     if isinstance(inner, types.FunctionType):  # functools.cache
         return inner.__module__, inner.__qualname__
+    name, module = getattr(fn, "__qualname__", None), getattr(fn, "__module__", None)
+    if isinstance(name, str) and isinstance(module, str):  # a function that Cython made
+        return module, name
     return type(fn).__module__, type(fn).__qualname__
 
 

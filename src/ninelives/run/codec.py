@@ -11,15 +11,15 @@ import pickle
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from ninelives.run import changes, failures
+from ninelives.run import changes, failures, reducers
 from ninelives.run.changes import Tracked
 from ninelives.run.masking import Masks
 
 #: What the first byte says.
-_VALUE, _CHANGED, _ERROR, _LIVE, _LOST, _FILES = b"v", b"c", b"e", b"l", b"m", b"f"
+_VALUE, _CHANGED, _ERROR, _LIVE, _LOST, _STATES = b"v", b"c", b"e", b"l", b"m", b"f"
 
 #: Values of these types are their own copies.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -45,12 +45,26 @@ class ChangesLost(Exception):
     """A step changed its arguments in a way that could not be recorded."""
 
 
+class References(Protocol):
+    """What records refer to instead of holding it (`registry`)."""
+
+    def reference(self, value: Any) -> Any:
+        """Return plain data that refers to an object; `None` where its value is recorded."""
+        ...
+
+    def referred_to(self, reference: Any) -> Any:
+        """Return what that refers to."""
+        ...
+
+
 class Codec:
     """Writes and reads the bodies of one session's steps."""
 
     def __init__(self, masks: Masks, is_user: Any) -> None:
         self._masks = masks
         self._is_user = is_user
+        #: Set once there is a registry.
+        self.references: References | None = None
 
     def value(self, value: Any, tracked: Tracked | None) -> Outcome | None:
         """Return what is recorded of a value, or `None` where it cannot be: it is live."""
@@ -67,8 +81,22 @@ class Codec:
             return self._plain(value)
         if self._hides_secret(value, body):
             return None
-        again, content = _load(body, tracked.containers)
-        changes.apply(tracked.containers, content, is_replay=False)
+        again, content = self._load(body, tracked.containers)
+        changes.apply(tracked.containers, content)
+        return Outcome("ok", _CHANGED + body, again)
+
+    def referring(self, value: Any, tracked: Tracked | None) -> Outcome | None:
+        """Return what is recorded of a value that holds live ones: references stand in their places."""
+        containers = () if tracked is None else tracked.containers
+        changed = [] if tracked is None else self._without_secrets(tracked.changed())
+        try:
+            body, _ = _dump((value, changed), containers, self.references)
+            if self._masks.occur_in(body):
+                return None
+            again, content = self._load(body, containers)
+        except Exception:
+            return None
+        changes.apply(containers, content)
         return Outcome("ok", _CHANGED + body, again)
 
     def _without_secrets(self, changed: changes.Content) -> changes.Content:
@@ -79,7 +107,7 @@ class Codec:
 
     def _plain(self, value: Any) -> Outcome | None:
         try:
-            body = pickle.dumps(value, 5)
+            body = reducers.dumps(value)
             again = value if type(value) in _ATOMS else pickle.loads(body)
         except Exception:
             return None
@@ -106,8 +134,8 @@ class Codec:
             body, _ = _dump((document, changed), containers)
         except Exception:
             body, _ = _dump((document, []), ())
-        again, content = _load(body, containers)
-        changes.apply(containers, content, is_replay=False)
+        again, content = self._load(body, containers)
+        changes.apply(containers, content)
         return Outcome("error", _ERROR + body, failures.rebuild(again))
 
     def live(self, about: dict[str, Any]) -> bytes:
@@ -124,14 +152,25 @@ class Codec:
         if tag == _VALUE:
             return Outcome("ok", b"", pickle.loads(data))
         if tag == _CHANGED:
-            value, content = _load(data, containers)
-            changes.apply(containers, content, is_replay=True)
+            value, content = self._load(data, containers)
+            changes.apply(containers, content, self._restore)
             return Outcome("ok", b"", value)
         if tag == _ERROR:
-            document, content = _load(data, containers)
-            changes.apply(containers, content, is_replay=True)
+            document, content = self._load(data, containers)
+            changes.apply(containers, content, self._restore)
             return Outcome("error", b"", failures.rebuild(document))
         raise ChangesLost
+
+    def whole(self, value: Any) -> bytes:
+        """Return the pickle of an object's state, with references in it; errors of pickling pass."""
+        return _dump(value.__getstate__(), (value,), self.references)[0]
+
+    def _restore(self, value: Any, data: bytes) -> None:
+        """Give an object the state that `whole` pickled."""
+        changes.restore(value, self._load(data, (value,)))
+
+    def _load(self, data: bytes, containers: Sequence[Any]) -> Any:
+        return _Unpickler(io.BytesIO(data), containers, self.references).load()
 
     def about(self, body: bytes) -> dict[str, Any]:
         """Return what a record says of its live value."""
@@ -140,18 +179,18 @@ class Codec:
         return found
 
 
-def with_files(body: bytes, states: list[tuple[int, Any]]) -> bytes:
-    """Return a body that also says where files among the arguments stood after the step."""
+def with_states(body: bytes, states: Mapping[str, Any]) -> bytes:
+    """Return a body that also says how live values were after the step."""
     data = pickle.dumps(states, 5)
-    return _FILES + len(data).to_bytes(4, "big") + data + body
+    return _STATES + len(data).to_bytes(4, "big") + data + body
 
 
-def split_files(body: bytes) -> tuple[bytes, list[tuple[int, Any]]]:
-    """Return a body without, and what it said of files."""
-    if body[:1] != _FILES:
-        return body, []
+def split_states(body: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Return a body without, and what it said of live values."""
+    if body[:1] != _STATES:
+        return body, {}
     size = int.from_bytes(body[1:5], "big")
-    states: list[tuple[int, Any]] = pickle.loads(body[5 : 5 + size])
+    states: dict[str, Any] = pickle.loads(body[5 : 5 + size])
     return body[5 + size :], states
 
 
@@ -174,35 +213,39 @@ def is_plain(value: Any, depth: int = 50) -> bool:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes the containers that the arguments reach as numbers."""
+    """Writes the containers that the arguments reach as numbers, and what is live as references."""
 
-    def __init__(self, file: io.BytesIO, containers: Sequence[Any]) -> None:
+    def __init__(self, file: io.BytesIO, containers: Sequence[Any], references: References | None) -> None:
         super().__init__(file, 5)
         self._known = {id(container): index for index, container in enumerate(containers)}
+        self._reference = None if references is None else references.reference
         self.used = False
 
-    def persistent_id(self, obj: Any) -> int | None:
+    def persistent_id(self, obj: Any) -> Any:
         index = self._known.get(id(obj))
         if index is not None:
             self.used = True
-        return index
+            return index
+        return None if self._reference is None or type(obj) in _ATOMS else self._reference(obj)
+
+    reducer_override = reducers.override
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, containers: Sequence[Any]) -> None:
+    def __init__(self, file: io.BytesIO, containers: Sequence[Any], references: References | None) -> None:
         super().__init__(file)
         self._containers = containers
+        self._references = references
 
     def persistent_load(self, pid: Any) -> Any:
-        return self._containers[pid]
+        if isinstance(pid, int):
+            return self._containers[pid]
+        assert self._references is not None
+        return self._references.referred_to(pid)
 
 
-def _dump(value: Any, containers: Sequence[Any]) -> tuple[bytes, bool]:
+def _dump(value: Any, containers: Sequence[Any], references: References | None = None) -> tuple[bytes, bool]:
     file = io.BytesIO()
-    pickler = _Pickler(file, containers)
+    pickler = _Pickler(file, containers, references)
     pickler.dump(value)
     return file.getvalue(), pickler.used
-
-
-def _load(data: bytes, containers: Sequence[Any]) -> Any:
-    return _Unpickler(io.BytesIO(data), containers).load()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ninelives.errors import NinelivesError
-from ninelives.run import tracebacks
+from ninelives.run import reducers, tracebacks
 
 #: Causes of causes are kept to this depth.
 _DEPTH = 5
@@ -80,7 +80,7 @@ def _find(module: str, qualname: str) -> Any:
 def _whole(error: BaseException) -> bytes | None:
     """Return the pickle of an exception, if it comes back as the same."""
     try:
-        data = pickle.dumps(error, 5)
+        data = reducers.dumps(error)
         again = pickle.loads(data)
     except Exception:
         return None
@@ -91,7 +91,7 @@ def _whole(error: BaseException) -> bytes | None:
 def _part(value: object) -> tuple[bool, Any]:
     """Return a value as a pickle, or as what it looks like."""
     try:
-        data = pickle.dumps(value, 5)
+        data = reducers.dumps(value)
         pickle.loads(data)
     except Exception:
         return False, _look(value)

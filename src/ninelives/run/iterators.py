@@ -9,17 +9,19 @@ then.
 import io
 import sys
 import types
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from ninelives.errors import IteratorChanged
-from ninelives.run import calltable, live
+from ninelives.run import calltable, files, live, queries
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import class_name
 from ninelives.run.core import Core
-from ninelives.run.live import Registry
+from ninelives.run.registry import Registry
 from ninelives.run.scope import current
 from ninelives.run.stepping import PLAIN
 from ninelives.run.steps import Steps
@@ -43,14 +45,32 @@ class Iterators:
         self._registry = registry
         self._steps = steps
         self._async = asynchronous
+        self._begun: weakref.WeakSet[Any] = weakref.WeakSet()
 
     # --- for ----------------------------------------------------------------------------------------------
 
     def items(self, value: Any) -> Any:
         """Return what a `for` statement loops over."""
-        if not self.reaches_out(value) or type(value) is Recorded:
+        if type(value) is Recorded or not self.reaches_out(value):
             return value
+        if live.is_placeholder(value):
+            lost = live.lost_of(value)
+            if lost.recorded is None:
+                lost.recorded = Recorded(self, value)
+            return lost.recorded
         return Recorded(self, value)
+
+    def has_begun(self, value: Any) -> bool:
+        """Tell whether items of an iterator were taken already."""
+        if live.is_placeholder(value):
+            return live.lost_of(value).recorded is not None
+        return hasattr(type(value), "__next__") and _in(self._begun, value)
+
+    def begin(self, value: Any) -> None:
+        """Note that items of an iterator are taken."""
+        if hasattr(type(value), "__next__") and not live.is_placeholder(value):
+            with suppress(TypeError):
+                self._begun.add(value)
 
     def async_items(self, value: Any) -> Any:
         """Return what an `async for` statement loops over."""
@@ -71,9 +91,7 @@ class Iterators:
         cls = type(value)
         if self._registry.is_live(value):
             return True
-        if cls in _PLAIN or self._core.classifier.is_user_class(cls) or not hasattr(cls, method):
-            return False
-        return calltable.lookup(cls.__module__, cls.__qualname__) is Kind.STEP
+        return cls not in _PLAIN and hasattr(cls, method) and self._is_foreign(cls)
 
     # --- with ---------------------------------------------------------------------------------------------
 
@@ -87,9 +105,19 @@ class Iterators:
 
     def _is_foreign_context(self, value: Any) -> bool:
         scope = current.get()
-        return (
-            scope is not None and scope.records and self._registry.is_live(value) and not live.is_file(value)
-        )
+        if scope is None or not scope.records or files.is_file(value):
+            return False
+        return self._registry.is_live(value) or self._is_foreign(type(value))
+
+    def _is_foreign(self, cls: type) -> bool:
+        """Tell whether what objects of a class do is a step."""
+        if self._core.classifier.is_user_class(cls):
+            return False
+        return calltable.lookup(cls.__module__, cls.__qualname__) is Kind.STEP
+
+    def is_live(self, value: Any) -> bool:
+        """Tell whether a value is live, or stands for one that was."""
+        return self._registry.is_live(value)
 
     # --- steps --------------------------------------------------------------------------------------------
 
@@ -104,6 +132,13 @@ class Iterators:
     def digest(self, value: Any) -> bytes:
         """Return the digest of an item, to compare it with a recorded one."""
         return self._core.digests.of_value(value)
+
+
+def _in(found: "weakref.WeakSet[Any]", value: Any) -> bool:
+    try:
+        return value in found
+    except TypeError:  # nothing can refer to it weakly, or it has no hash
+        return False
 
 
 def _name(value: Any) -> str:
@@ -121,6 +156,8 @@ class Recorded(Iterator[Any]):
         self._name = f"{_name(source)}.__next__"
         self._inner: Iterator[Any] | None = None
         self._taken: list[bytes] = []
+        #: A function and no method: we are no receiver whose changes are recorded.
+        self._take = lambda source: self._next(source)  # noqa: PLW0108
         self._is_over = False
 
     def __iter__(self) -> "Recorded":
@@ -132,7 +169,8 @@ class Recorded(Iterator[Any]):
     def __next__(self) -> Any:
         if self._is_over:
             raise StopIteration
-        found: tuple[Any, ...] = self._iterators.step(self._name, self._next, self._source)
+        self._iterators.begin(self._source)
+        found: tuple[Any, ...] = self._iterators.step(self._name, self._take, self._source)
         if not found:
             self._is_over = True
             raise StopIteration
@@ -142,12 +180,13 @@ class Recorded(Iterator[Any]):
 
     def _next(self, source: Any) -> tuple[Any, ...]:
         """Take the next item of the iterable, made again if need be; nothing at its end."""
-        if live.is_file(source):
+        if files.is_file(source):
             line = source.readline()  # unlike a loop, it lets the file say where it stands
             return (line,) if line else ()
         if self._inner is None:
             self._inner = iter(live.for_a_loop(self._source))
-            self._skip(self._inner)
+            if not queries.is_cursor(self._source.__class__):  # it was made to stand where it stood
+                self._skip(self._inner)
         for item in self._inner:
             return (item,)
         return ()
@@ -172,6 +211,8 @@ class AsyncRecorded(AsyncIterator[Any]):
         self._name = f"{_name(source)}.__anext__"
         self._inner: AsyncIterator[Any] | None = None
         self._taken: list[bytes] = []
+        #: A function and no method: we are no receiver whose changes are recorded.
+        self._take = lambda source: self._next(source)  # noqa: PLW0108
 
     def __aiter__(self) -> "AsyncRecorded":
         return self
@@ -180,7 +221,7 @@ class AsyncRecorded(AsyncIterator[Any]):
         return getattr(self._source, name)
 
     async def __anext__(self) -> Any:
-        found: tuple[Any, ...] = await self._iterators.async_step(self._name, self._next, self._source)
+        found: tuple[Any, ...] = await self._iterators.async_step(self._name, self._take, self._source)
         if not found:
             raise StopAsyncIteration
         if self._inner is None:
@@ -211,11 +252,18 @@ class _Context:
 
     def __enter__(self) -> Any:
         value = self._value
-        found = self._iterators.step(f"{self._name}.__enter__", _entered, value)
+        found = self._step("__enter__", _entered)
         return value if found is None else found[0]
 
     def __exit__(self, *error: object) -> Any:
-        return self._iterators.step(f"{self._name}.__exit__", _left, self._value, error[0] is not None)
+        return self._step("__exit__", _left, error[0] is not None)
+
+    def _step(self, method: str, fn: Callable[..., Any], *args: Any) -> Any:
+        name = f"{self._name}.{method}"
+        if self._iterators.is_live(self._value):
+            return self._iterators.step(name, fn, self._value, *args)
+        # As a method: what it changes in its receiver is recorded.
+        return self._iterators.step(name, types.MethodType(fn, self._value), *args)
 
 
 def _entered(value: Any) -> tuple[Any] | None:

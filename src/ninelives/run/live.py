@@ -1,25 +1,24 @@
-"""Values that cannot be recorded: known while they live, and what stands for them once they are lost.
+"""What stands for values that could not be recorded and were lost with their process.
 
-On replay a step that returned one gives a `Placeholder`. Nothing is made again until a call that the journal
-cannot answer needs it: then a *handle* is made by the same call, a *file* is opened again where it stood,
-and anything else is `LiveValueLost`.
+On replay a step that returned one gives a `Placeholder`. It answers for the attributes that were recorded;
+nothing is made again until a call that the journal cannot answer needs it: then a *handle* is made by the
+same call, a *file* is opened again where it stood, and anything else is `LiveValueLost`.
 """
 
 import importlib
-import io
-import os
+import inspect
+import pickle
+import types
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
 from ninelives.errors import LiveValueLost
-from ninelives.run import calltable
-from ninelives.run.classify import class_name
-from ninelives.run.digest import STANDS_FOR, type_name
-from ninelives.run.masking import Masks
+from ninelives.run import files
+from ninelives.run.digest import STANDS_FOR
 
-_FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
+_Function = types.FunctionType
 
 
 class Lost:
@@ -27,17 +26,35 @@ class Lost:
 
     Attributes:
         about: What the record says of it.
-        make: Makes it again.
+        make: Makes it again; `None` where that cannot be.
+        made: The value, once it was made again.
+        set: Attributes that user code has set since.
+        reference: How records refer to it, where it is part of another one.
+        repeat: Done to a cursor that was made again, to have it stand where it stood.
+        stands: The placeholder.
+        recorded: The iterator over it whose items are recorded.
+        on_made: Told about the value when it was made again.
     """
 
-    __slots__ = ("about", "made", "make", "seq", "step")
+    __slots__ = (
+        "_fields", "_parts", "about", "made", "make", "on_made", "recorded", "reference", "repeat",
+        "seq", "set", "stands", "step",
+    )  # fmt: skip
 
-    def __init__(self, about: dict[str, Any], step: str, seq: int, make: Callable[[], Any]) -> None:
+    def __init__(self, about: dict[str, Any], step: str, seq: int, make: Callable[[], Any] | None) -> None:
         self.about: Final = about
         self.step: Final = step
         self.seq: Final = seq
         self.make = make
         self.made: list[Any] = []
+        self.set: dict[str, Any] = {}
+        self.reference: Any = None
+        self.recorded: Any = None
+        self.repeat: list[Callable[[Any], Any]] = []
+        self.stands: weakref.ref[Placeholder] | None = None
+        self.on_made: Callable[[dict[str, Any], Any], None] | None = None
+        self._fields: dict[str, Any] = {}
+        self._parts: dict[str, Lost] = {}
 
     def real(self) -> Any:
         """Return the value, made again if that can be.
@@ -46,28 +63,80 @@ class Lost:
             LiveValueLost: It cannot.
         """
         if not self.made:
-            self.made.append(self._again())
+            self._take(self._again())
         return self.made[0]
 
     def for_a_loop(self) -> Any:
         """Return the value to be looped over from its beginning: an iterator is made again by its call."""
-        if self.about["what"] == "iterator" and not self.made:
-            self.made.append(self.make())
+        if self.about["what"] == "iterator" and not self.made and self.make is not None:
+            self._take(self.make())
         return self.real()
+
+    def _take(self, value: Any) -> None:
+        self.made.append(value)
+        for name, item in self.set.items():
+            setattr(value, name, item)
+        if self.about.get("position"):
+            value.seek(self.about["position"])
+        for repeat in self.repeat:
+            repeat(value)
+        if self.on_made is not None and "key" in self.about:
+            self.on_made(self.about, value)
 
     def _again(self) -> Any:
         what = self.about["what"]
-        if what == "handle":
+        if self.about.get("in_transaction"):
+            raise LiveValueLost(
+                f"the {self.about['name']} that step {self.step} (record {self.seq}) returned was in a "
+                "transaction when its process ended, and the database has taken back what was not committed; "
+                "make the whole transaction one step (@ninelives.step)"
+            )
+        if what == "handle" and self.make is not None:
             return self.make()
         if what == "file":
-            return _reopen(self.about["file"], self.step, self.seq)
+            return files.reopen(self.about["file"], self.step, self.seq)
+        place = f" (record {self.seq})" if self.seq else ""
         raise LiveValueLost(
-            f"step {self.step} (record {self.seq}) returned a {self.about['name']}, which cannot be "
-            f"recorded and "
-            "was lost with its process; return plain data from a step of your own (@ninelives.step), or "
-            "make it "
-            "in a function marked @ninelives.live"
+            f"step {self.step}{place} returned a {self.about['name']}, which cannot be recorded and was lost "
+            "with its process; return plain data from a step of your own (@ninelives.step), or make it in a "
+            "function marked @ninelives.live"
         )
+
+    # --- attributes -----------------------------------------------------------------------------------------
+
+    def has(self, name: str) -> bool:
+        """Tell whether an attribute is known."""
+        return name in self.set or name in self._fields or name in self.about.get("fields", ())
+
+    def field(self, name: str) -> Any:
+        """Return an attribute that is known; the same object each time."""
+        if name in self.set:
+            return self.set[name]
+        if name not in self._fields:
+            self._fields[name] = pickle.loads(self.about["fields"][name])
+        return self._fields[name]
+
+    def changed(self, fields: Mapping[str, bytes]) -> None:
+        """Note attributes as a step left them; those that it did not change stay the same objects."""
+        before = self.about.get("fields", {})
+        for name, data in fields.items():
+            if before.get(name) != data:
+                self._fields.pop(name, None)
+                if name in self.set and pickle.loads(data) != self.set[name]:
+                    del self.set[name]
+        self.about["fields"] = dict(fields)
+
+    def be(self, state: Mapping[str, Any]) -> None:
+        """Note how the value was after a step that is replayed."""
+        if "fields" in state:
+            self.changed(state["fields"])
+        self.about.update({name: item for name, item in state.items() if name != "fields"})
+
+    def part(self, name: str, about: dict[str, Any]) -> "Lost":
+        """Return what is known of an attribute that is an object of a library."""
+        if name not in self._parts:
+            self._parts[name] = Lost(about, self.step, self.seq, lambda: getattr(self.real(), name))
+        return self._parts[name]
 
 
 class Placeholder:
@@ -85,15 +154,20 @@ class Placeholder:
 
     def __getattr__(self, name: str) -> Any:
         lost = lost_of(self)
-        if not lost.made:
-            cls = _class(lost)
-            found = getattr(cls, name, None) if cls is not None else None
-            if callable(found) or cls is None:
-                return Method(self, name)
-        return getattr(lost.real(), name)
+        if lost.made:
+            return getattr(lost.made[0], name)
+        if lost.has(name):
+            return lost.field(name)
+        if name in lost.about.get("parts", ()):
+            return standing_for(lost.part(name, lost.about["parts"][name]))
+        return _of_the_class(self, lost, name)
 
     def __setattr__(self, name: str, value: object) -> None:
-        setattr(lost_of(self).real(), name, value)
+        lost = lost_of(self)
+        if lost.made:
+            setattr(lost.made[0], name, value)
+        else:
+            lost.set[name] = value
 
     def __enter__(self) -> Any:
         return self
@@ -103,13 +177,16 @@ class Placeholder:
         return lost.made[0].__exit__(*error) if lost.made else None
 
     def __iter__(self) -> Any:
-        return iter(lost_of(self).real())
+        return iter(lost_of(self).for_a_loop())
 
     def __next__(self) -> Any:
         return next(lost_of(self).real())
 
     def __getitem__(self, key: object) -> Any:
         return lost_of(self).real()[key]
+
+    def __contains__(self, item: object) -> bool:
+        return item in lost_of(self).real()
 
     def __len__(self) -> int:
         return len(lost_of(self).real())
@@ -131,14 +208,31 @@ class Placeholder:
 assert STANDS_FOR in Placeholder.__dict__
 
 
+def _of_the_class(placeholder: Placeholder, lost: Lost, name: str) -> Any:
+    """Return an attribute that the value has from its class: a method, a property, a constant."""
+    cls = _class(lost)
+    if cls is None:
+        return Method(placeholder, name)
+    found = inspect.getattr_static(cls, name, None)
+    if isinstance(found, property) and found.fget is not None:
+        with suppress(AttributeError):
+            return found.fget(placeholder)
+    elif isinstance(found, staticmethod | classmethod | str | int | float | bool | tuple):
+        return getattr(cls, name)
+    elif callable(found):
+        return Method(placeholder, name, found)
+    return getattr(lost.real(), name)
+
+
 class Method:
     """A method of a lost live value: a call of it is a step like any other."""
 
-    __slots__ = ("_name", "_owner")
+    __slots__ = ("_name", "_owner", "function")
 
-    def __init__(self, owner: Placeholder, name: str) -> None:
+    def __init__(self, owner: Placeholder, name: str, function: Any = None) -> None:
         self._owner = owner
         self._name = name
+        self.function = function
 
     @property
     def __self__(self) -> Placeholder:
@@ -146,11 +240,24 @@ class Method:
         return self._owner
 
     @property
+    def name(self) -> str:
+        """The attribute's name."""
+        return self._name
+
+    @property
+    def is_async(self) -> bool:
+        """Whether what a call returns is awaited."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @property
     def step_name(self) -> str:
         """The name under which the step of a call is recorded."""
         lost = lost_of(self._owner)
-        found = getattr(_class(lost), self._name, None)
-        return f"{lost.about['name']}.{getattr(found, '__name__', self._name)}"
+        return f"{lost.about['name']}.{getattr(self.function, '__name__', self._name)}"
+
+    def bound(self) -> Any:
+        """Return the method as one of the class, bound to what stands for its receiver."""
+        return types.MethodType(self.function, self._owner)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, having made the value again."""
@@ -161,6 +268,15 @@ def lost_of(placeholder: Placeholder) -> Lost:
     """Return what a placeholder stands for."""
     lost: Lost = object.__getattribute__(placeholder, "_ninelives_lost")
     return lost
+
+
+def standing_for(lost: Lost) -> Placeholder:
+    """Return what stands for a lost value; the same one each time."""
+    found = lost.stands() if lost.stands is not None else None
+    if found is None:
+        found = Placeholder(lost)
+        lost.stands = weakref.ref(found)
+    return found
 
 
 def _class(lost: Lost) -> type | None:
@@ -193,136 +309,3 @@ def resolve(value: Any) -> Any:
     if type(value) is dict and any(map(is_placeholder, value.values())):
         return {key: resolve(item) for key, item in value.items()}
     return value
-
-
-class Registry:
-    """The live values of this process."""
-
-    def __init__(self, masks: Masks) -> None:
-        self._masks = masks
-        self._known: dict[int, tuple[Any, dict[str, Any]]] = {}
-        self.has_placeholders = False
-
-    def __bool__(self) -> bool:
-        return bool(self._known)
-
-    def form(self, value: object) -> str | None:
-        """Return the name that a live value counts as in digests; `None` where it is none."""
-        found = self._known.get(id(value))
-        return None if found is None else str(found[1]["type"])
-
-    def is_live(self, value: object) -> bool:
-        """Tell whether a value is a live one of this process, or stands for one."""
-        return id(value) in self._known or is_placeholder(value)
-
-    @property
-    def holds_unique(self) -> bool:
-        """Whether something lives here that can never be made again."""
-        return any(about["what"] == "other" for _, about in self._known.values())
-
-    def add(self, value: Any, *, is_handle: bool = False) -> dict[str, Any]:
-        """Remember a live value and return what is recorded of it."""
-        cls = type(value)
-        about = {
-            "what": _what(cls, is_handle=is_handle),
-            "type": type_name(cls),
-            "name": class_name(cls),
-            "module": cls.__module__,
-            "qualname": cls.__qualname__,
-            "repr": self._masks.text(_look(value)),
-        }
-        if isinstance(value, _FILES):
-            self._describe_file(value, about)
-        self._known[id(value)] = (self._hold(value), about)
-        return about
-
-    def _describe_file(self, value: Any, about: dict[str, Any]) -> None:
-        with suppress(AttributeError, OSError, ValueError):
-            name = value.name
-            if isinstance(name, str):
-                about["what"], about["file"] = "file", _file_state(value, name)
-
-    def _hold(self, value: Any) -> Any:
-        """Hold a value so that its id stays its own: weakly where that can be."""
-        key, known = id(value), self._known
-        try:
-            return weakref.ref(value, lambda _: known.pop(key, None))
-        except TypeError:
-            return value
-
-    def placeholder(self, lost: Lost) -> Placeholder:
-        """Return what stands for a lost value."""
-        self.has_placeholders = True
-        return Placeholder(lost)
-
-    def resolve(
-        self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return arguments with the values that placeholders stand for."""
-        return tuple(map(resolve, args)), {key: resolve(value) for key, value in kwargs.items()}
-
-
-def _what(cls: type, *, is_handle: bool) -> str:
-    if is_handle or calltable.is_handle(cls):
-        return "handle"
-    return "iterator" if hasattr(cls, "__next__") or hasattr(cls, "__anext__") else "other"
-
-
-def _look(value: object) -> str:
-    try:
-        return repr(value)[:200]
-    except Exception:
-        return f"<{type_name(type(value))}>"
-
-
-def is_file(value: object) -> bool:
-    """Tell whether a value is an open file."""
-    return isinstance(value, _FILES)
-
-
-def position(value: Any) -> dict[str, Any] | None:
-    """Flush a file and return where it stands, to be recorded with a step on it."""
-    try:
-        if not value.closed:
-            value.flush()
-        return _file_state(value, value.name)
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def moved(placeholder: Placeholder, state: dict[str, Any]) -> None:
-    """Note where a file stood after a step that is replayed."""
-    lost = lost_of(placeholder)
-    if "file" in lost.about:
-        lost.about["file"] = {**lost.about["file"], **state}
-
-
-def _file_state(value: Any, name: str) -> dict[str, Any]:
-    state = {
-        "path": os.path.abspath(name),  # noqa: PTH100
-        "mode": value.mode,
-        "position": None if value.closed else value.tell(),
-        "closed": value.closed,
-    }
-    if isinstance(value, io.TextIOWrapper):
-        state |= {"encoding": value.encoding, "errors": value.errors}
-    return state
-
-
-def _reopen(state: Mapping[str, Any], step: str, seq: int) -> Any:
-    """Open a file again without truncating it, where it stood."""
-    mode = state["mode"].replace("w", "r+").replace("x", "r+").replace("++", "+")
-    text = {key: state[key] for key in ("encoding", "errors") if key in state}
-    try:
-        file = open(state["path"], mode, **text)  # noqa: SIM115, PTH123
-    except FileNotFoundError as error:
-        raise LiveValueLost(
-            f"{state['path']}, which step {step} (record {seq}) had opened, is gone: a session's "
-            f"working directory "
-            "does not survive its process; keep data in the store, or in a file service"
-        ) from error
-    if state["closed"]:
-        file.close()
-    elif state["position"] is not None and "a" not in mode:
-        file.seek(state["position"])
-    return file

@@ -6,7 +6,7 @@ loop.
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, copy_context
 from typing import Any, Protocol, TypeVar, TypeVarTuple
 
@@ -28,6 +28,24 @@ class Timers(Protocol):
     def cancel(self, handle: asyncio.TimerHandle) -> bool:
         """Forget a handle; tell whether it was known."""
         ...
+
+
+class _Task(asyncio.Task[Any]):
+    """A task of user code: sets of tasks have the same order when the code runs again."""
+
+    _hash = 0
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+class _Future(asyncio.Future[Any]):
+    """A future of user code, likewise."""
+
+    _hash = 0
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class SessionLoop(asyncio.SelectorEventLoop):
@@ -97,13 +115,25 @@ class SessionLoop(asyncio.SelectorEventLoop):
     ) -> asyncio.Task[Any]:
         """Make a task, which is a strand where user code makes it."""
         scope = current.get()
-        if scope is not None and scope.records and isinstance(coro, Coroutine):
-            context = copy_context() if context is None else context
-            strand, self.adopt = self.adopt, None
-            if strand is None:
-                strand = Strand(scope.strand.child_name(), self._core.past)
-            context.run(current.set, user_scope(strand))
-        return super().create_task(coro, name=name, context=context, **options)
+        if scope is None or not scope.records or not isinstance(coro, Coroutine):
+            return super().create_task(coro, name=name, context=context, **options)
+        context = copy_context() if context is None else context
+        strand, self.adopt = self.adopt, None
+        if strand is None:
+            strand = Strand(scope.strand.child_name(), self._core.past)
+        context.run(current.set, user_scope(strand))
+        task = _Task(coro, loop=self, name=None if name is None else str(name), context=context, **options)
+        task._hash = scope.strand.take_hash()
+        return task
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Make a future."""
+        scope = current.get()
+        if scope is None or not scope.records:
+            return super().create_future()
+        future = _Future(loop=self)
+        future._hash = scope.strand.take_hash()
+        return future
 
     # --- what makes it go on ------------------------------------------------------------------------------
 
@@ -177,6 +207,22 @@ class Policy(asyncio.DefaultEventLoopPolicy):
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """Return a new loop."""
         return SessionLoop(self._core, self._timers)
+
+
+def install() -> None:
+    """Have `asyncio.as_completed` make its tasks in the order of its arguments, not in that of a set."""
+    original = asyncio.as_completed
+
+    def as_completed(fs: Iterable[Any], *, timeout: float | None = None) -> Any:
+        """Run awaitables concurrently, and go over them as they finish."""
+        scope = current.get()
+        if scope is None or not scope.records or asyncio.isfuture(fs) or asyncio.iscoroutine(fs):
+            return original(fs, timeout=timeout)
+        distinct = {id(awaitable): awaitable for awaitable in fs}
+        return original([asyncio.ensure_future(f) for f in distinct.values()], timeout=timeout)
+
+    as_completed.__module__ = original.__module__
+    asyncio.as_completed = asyncio.tasks.as_completed = as_completed
 
 
 def run(main: Coroutine[Any, Any, _T], strand: Strand) -> _T:

@@ -27,6 +27,7 @@ class Strand:
     __slots__ = (
         "_calls",
         "_children",
+        "_hashes",
         "_lock",
         "_logs",
         "_values",
@@ -47,6 +48,7 @@ class Strand:
         self._values = 0
         self._logs = 0
         self._children = 0
+        self._hashes = 0
         self._lock = Lock()
 
     def take(self) -> int:
@@ -80,6 +82,12 @@ class Strand:
     def skip_logs(self, count: int) -> None:
         """Begin with this key for what is printed."""
         self._logs = count
+
+    def take_hash(self) -> int:
+        """Return a hash for an object that the strand makes; the same when the code runs again."""
+        with self._lock:
+            self._hashes += 1
+            return hash((self.name, self._hashes))
 
     def child_name(self) -> str:
         """Return the name of the next child."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ninelives.errors import ConnectionNotReady, NinelivesError, NotSupported, TokenRefused
 from ninelives.host import Function, Mark
 from ninelives.run import core as cores
-from ninelives.run import instrument
+from ninelives.run import instrument, loops
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calls import Calls
 from ninelives.run.chance import Chance
@@ -21,9 +21,9 @@ from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core
 from ninelives.run.iterators import Iterators
 from ninelives.run.link import Link
-from ninelives.run.live import Registry
 from ninelives.run.loops import Policy
 from ninelives.run.masking import Masks
+from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
 from ninelives.run.steps import Steps
 from ninelives.run.threads import Threads
@@ -116,7 +116,7 @@ class DurableSession(Talk):
     def __init__(self, core: Core, connections: Iterable[str]) -> None:
         super().__init__(core.link, core.masks, core.session_id, connections)
         self._core = core
-        registry = Registry(core.masks)
+        registry = Registry(core.masks, core.classifier.is_user_class)
         core.digests.live_form = registry.form
         self._waits = Waits(core, registry)
         self._async = AsyncSteps(core, registry)
@@ -141,6 +141,7 @@ class DurableSession(Talk):
         ):
             setattr(builtins, name, function)
         self._threads.install()
+        loops.install()
         asyncio.set_event_loop_policy(Policy(self._core, self._waits))
 
     # --- what the SDK asks --------------------------------------------------------------------------------

@@ -3,18 +3,19 @@
 import functools
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ninelives.errors import LiveValueLost, StepInterrupted
 from ninelives.host import Function, Mark, Retry
-from ninelives.run import changes, codec, live, tracebacks
+from ninelives.run import changes, codec, live, queries, tracebacks
 from ninelives.run.changes import Tracked
 from ninelives.run.codec import ChangesLost, Outcome
 from ninelives.run.core import STARTED, Core, too_large
-from ninelives.run.live import Lost, Method, Registry
+from ninelives.run.live import Lost, Method
 from ninelives.run.past import Past, Record
+from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, Strand, current
 
 _wall = time.time
@@ -59,6 +60,11 @@ class Step:
         self.began = 0.0
 
     @property
+    def key(self) -> str:
+        """What names the step in references."""
+        return f"{self.strand.name}:{self.n}"
+
+    @property
     def containers(self) -> Any:
         """The containers that the arguments reach."""
         return () if self.tracked is None else self.tracked.containers
@@ -96,6 +102,7 @@ class Stepping:
     def __init__(self, core: Core, registry: Registry) -> None:
         self._core = core
         self._registry = registry
+        core.codec.references = registry
 
     def _prepared(self, strand: Strand, step: Step) -> Step:
         core = self._core
@@ -105,7 +112,7 @@ class Stepping:
         step.digest = core.digests.of_call(step.name, args, step.kwargs)
         receiver = None if len(args) == len(step.args) else self._receiver(args[0])
         has_fields = core.classifier.is_user_class
-        step.tracked = changes.track(args, step.kwargs, core.digests, has_fields, receiver)
+        step.tracked = changes.track(args, step.kwargs, core.digests, has_fields, receiver, core.codec)
         if step.record is not None:
             core.compare(step.record, strand, step.n, "step", step.name, step.digest)
         if step.tracked is not None and (step.record is None or step.record.status == STARTED):
@@ -119,14 +126,15 @@ class Stepping:
 
     def _replayed(self, step: Step, record: Record) -> Outcome:
         """Return what a record says that the step came to."""
-        body, states = codec.split_files(record.body)
+        body, states = codec.split_states(record.body)
         if states:
             record = record._replace(body=body)
-            self._move_files(step, states)
+            self._registry.apply(states)
         if record.status == "live":
             return passed(self._lost_value(step, record))
         try:
             found = self._core.codec.read(record.body, step.containers)
+            self._on_cursor(step, found)
         except ChangesLost:
             lost = LiveValueLost(
                 f"step {step.name} (record {record.seq}) changed its arguments into something that cannot be "
@@ -135,19 +143,40 @@ class Stepping:
             return Outcome("error", b"", lost)
         return handed_out(found, record.seq)
 
+    def _on_cursor(self, step: Step, found: Outcome) -> None:
+        """Note a call of a lost cursor: it is made again with what it asked, and the rows that it gave."""
+        args = _all_args(step.fn, step.args)
+        if not args or not live.is_placeholder(args[0]) or not queries.is_cursor(args[0].__class__):
+            return
+        digest = self._core.digests.of_value
+        before = digest(found.value)
+        method = step.name.rpartition(".")[2]
+        queries.was_called(
+            live.lost_of(args[0]), method, args[1:], step.kwargs, lambda value: digest(value) == before
+        )
+
     def _lost_value(self, step: Step, record: Record) -> Any:
         about = self._core.codec.about(record.body)
-        return self._registry.placeholder(Lost(about, step.name, record.seq, lambda: self._again(step)))
+        files = self._read_from(step) if about["what"] == "iterator" else []
+        return self._registry.placeholder(
+            Lost(about, step.name, record.seq, lambda: self._again(step, files))
+        )
 
-    def _again(self, step: Step) -> Any:
-        """Make a handle again by the call that made it."""
+    def _read_from(self, step: Step) -> list[tuple[Any, int]]:
+        """Return the files that an iterator reads, and where it began."""
+        losts = [live.lost_of(value) for value in step.args if live.is_placeholder(value)]
+        return [(lost, lost.about["file"]["position"]) for lost in losts if lost.about["what"] == "file"]
+
+    def _again(self, step: Step, files: Sequence[tuple[Lost, int]] = ()) -> Any:
+        """Make a handle again by the call that made it; an iterator over a file, from where it began."""
         token = current.set(Inside(step.strand, step.n, self._core.past))
         try:
             args, kwargs = self._registry.resolve(step.args, step.kwargs)
+            for lost, position in files:
+                lost.real().seek(position or 0)
             value = step.fn(*args, **kwargs)
         finally:
             current.reset(token)
-        self._registry.add(value, is_handle=True)
         return value
 
     def _announce(self, step: Step) -> None:
@@ -174,7 +203,7 @@ class Stepping:
             _explain(value)
         outcome = core.codec.error(value, step.tracked) if is_error else self._outcome(step, value)
         if self._registry:
-            outcome = self._with_files(step, outcome)
+            outcome = self._with_states(step, outcome)
         large = too_large(step.name, outcome.body)
         if large is not None:
             outcome = core.codec.error(large, None)
@@ -184,28 +213,33 @@ class Stepping:
         head["preview"] = self._preview(step, outcome)
         return head, outcome
 
-    def _with_files(self, step: Step, outcome: Outcome) -> Outcome:
-        """Add where files among the arguments stand now."""
-        args = enumerate(_all_args(step.fn, step.args))
-        states = [(index, live.position(value)) for index, value in args if live.is_file(value)]
-        if not states:
-            return outcome
-        return outcome._replace(body=codec.with_files(outcome.body, states))
-
-    def _move_files(self, step: Step, states: list[tuple[int, Any]]) -> None:
-        """Have files that were lost stand where they stood after a step."""
-        args = _all_args(step.fn, step.args)
-        for index, state in states:
-            if state is not None and live.is_placeholder(args[index]):
-                live.moved(args[index], state)
+    def _with_states(self, step: Step, outcome: Outcome) -> Outcome:
+        """Add how live values are after the step: their attributes, where files stand, open transactions."""
+        states = self._registry.states(_all_args(step.fn, step.args))
+        return outcome._replace(body=codec.with_states(outcome.body, states)) if states else outcome
 
     def _outcome(self, step: Step, value: Any) -> Outcome:
-        if step.mark.kind != "live" and not (self._registry and self._registry.is_live(value)):
-            found = self._core.codec.value(value, step.tracked)
+        if step.mark.kind != "live":
+            is_live = self._registry.has_any and self._registry.is_live(value)
+            found = None if is_live else self._core.codec.value(value, step.tracked)
+            found = found or self._referring(step, value)
             if found is not None:
                 return found
-        about = self._registry.add(value, is_handle=step.mark.kind == "live")
+        is_query = queries.is_cursor(type(value)) and queries.only_asks(step.args, step.kwargs)
+        is_handle = step.mark.kind == "live" or is_query
+        about = self._registry.add(value, step.key, step.name, is_handle=is_handle)
         return Outcome("live", self._core.codec.live(about), value)
+
+    def _referring(self, step: Step, value: Any) -> Outcome | None:
+        """Return what is recorded of a value whose parts are live: those that were, or are from now on."""
+        codec, registry = self._core.codec, self._registry
+        found = codec.referring(value, step.tracked) if registry.has_any else None
+        if found is None and type(value) in _HOLDERS:
+            for place, item in _items(value, ""):
+                if not registry.is_live(item) and codec.value(item, None) is None:
+                    registry.add(item, step.key + place, step.name)
+            found = codec.referring(value, step.tracked)
+        return found
 
     def _preview(self, step: Step, outcome: Outcome) -> dict[str, Any]:
         previews = self._core.previews
@@ -217,6 +251,21 @@ class Stepping:
         return shown
 
 
+#: What holds several things that a step returned.
+_HOLDERS = frozenset({list, tuple, dict})
+
+
+def _items(holder: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Go over what containers hold, with its place."""
+    pairs = holder.items() if type(holder) is dict else enumerate(holder)
+    for index, (_, item) in enumerate(pairs):
+        inner = f"{place}[{index}]"
+        if type(item) in _HOLDERS:
+            yield from _items(item, inner)
+        else:
+            yield inner, item
+
+
 _METHODS = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType, Method)
 
 
@@ -225,7 +274,7 @@ def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     cls = type(fn)
     if cls is functools.partial:
         return _all_args(fn.func, (*fn.args, *args))
-    if cls in _METHODS and fn.__self__ is not None and type(fn.__self__) is not types.ModuleType:
+    if isinstance(fn, _METHODS) and fn.__self__ is not None and type(fn.__self__) is not types.ModuleType:
         return (fn.__self__, *args)
     return args
 

@@ -14,8 +14,8 @@ from ninelives.host import Function, Mark
 from ninelives.run.asyncsteps import AsyncSteps, is_awaitable
 from ninelives.run.codec import Outcome
 from ninelives.run.core import STARTED, Core
-from ninelives.run.live import Registry
 from ninelives.run.past import Record
+from ninelives.run.registry import Registry
 from ninelives.run.scope import current
 from ninelives.run.stepping import AWAITED, PENDING, Inside, Step, Stepping, handed_out, interruption, passed
 from ninelives.run.turns import Entry

@@ -56,6 +56,7 @@ class Threads:
         self._install_clock()
         self._install_threads()
         self._install_pools()
+        _install_hashes()
         os.register_at_fork(after_in_child=lambda: current.set(None))
 
     def _install_clock(self) -> None:
@@ -174,7 +175,9 @@ class Threads:
             strand = Strand(scope.strand.child_name(), threads.core.past)
             call = _Call(fn, strand, threads.pool(self))
             call.pool.submitted(call.lane)
-            return _outside(submit, self, call, *args, **kwargs)
+            future = _outside(submit, self, call, *args, **kwargs)
+            future._ninelives_hash = scope.strand.take_hash()
+            return future
 
         def run_item(self: Any) -> None:
             """Run a call in a thread of the pool."""
@@ -217,6 +220,25 @@ class Threads:
             self.core.flush_output(call.strand)
             call.pool.ended(call.lane)
             self.core.forget_thread()
+
+
+def _install_hashes() -> None:
+    """Have sets of futures the same order when the code runs again."""
+    begin, by_identity = futures.Future.__init__, object.__hash__
+
+    def begin_with_hash(self: futures.Future[Any]) -> None:
+        """Begin, and take a hash where user code makes it."""
+        begin(self)
+        scope = current.get()
+        if scope is not None and scope.records:
+            self._ninelives_hash = scope.strand.take_hash()  # type: ignore[attr-defined]
+
+    def hash_of(self: futures.Future[Any]) -> int:
+        """Return the hash."""
+        return self.__dict__.get("_ninelives_hash") or by_identity(self)
+
+    futures.Future.__init__ = begin_with_hash  # type: ignore[method-assign,assignment]
+    futures.Future.__hash__ = hash_of  # type: ignore[method-assign,assignment]
 
 
 class _Pool:

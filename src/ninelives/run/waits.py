@@ -14,9 +14,9 @@ from typing import Any
 
 from ninelives.run.core import STARTED, Core, stopped
 from ninelives.run.link import Timer
-from ninelives.run.live import Registry
 from ninelives.run.loops import SessionLoop
 from ninelives.run.past import Record
+from ninelives.run.registry import Registry
 from ninelives.run.scope import Strand, current
 from ninelives.run.turns import Entry
 from ninelives.run.wire import Frame

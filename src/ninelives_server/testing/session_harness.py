@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,9 @@ _FORKER = """
 import array, os, signal, socket, sys
 sys.path.insert(0, sys.argv[1])
 import ninelives.run.main as program
+sys.path[:0] = filter(None, sys.argv[3].split(os.pathsep))
+for name in filter(None, sys.argv[4].split(",")):
+    __import__(name)
 control = socket.socket(fileno=int(sys.argv[2]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 while True:
@@ -177,19 +180,37 @@ class Program:
 
 
 class Harness:
-    """Starts session processes and plays their server; `python` is the interpreter that runs them."""
+    """Starts session processes and plays their server.
 
-    def __init__(self, python: str = sys.executable) -> None:
+    `python` is the interpreter that runs them, `path` what it finds beside its own packages, and `preload`
+    names modules that it has loaded before it forks a session, as a worker's zygote has.
+    """
+
+    def __init__(
+        self, python: str = sys.executable, *, path: Sequence[str] = (), preload: Sequence[str] = ()
+    ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
         self._forker = subprocess.Popen(
-            [python, "-B", "-X", "utf8", "-c", _FORKER, str(_SDK), str(theirs.fileno())],
+            [
+                python,
+                "-B",
+                "-X",
+                "utf8",
+                "-c",
+                _FORKER,
+                str(_SDK),
+                str(theirs.fileno()),
+                os.pathsep.join(path),
+                ",".join(preload),
+            ],
             pass_fds=(theirs.fileno(),),
             env=env,
             stdin=subprocess.DEVNULL,
         )
         theirs.close()
         self._control = ours
+        self._killed_after: Row | None = None
 
     def close(self) -> None:
         """Stop the helper."""
@@ -247,16 +268,26 @@ class Harness:
             time.sleep(max(0.0, outcome.until - time.time()))
 
     def crash_everywhere(
-        self, program: Program, *, reset: Callable[[], None] | None = None, is_sequential: bool = True
+        self,
+        program: Program,
+        *,
+        reset: Callable[[], None] | None = None,
+        effects: Callable[[], Mapping[str, int]] = dict,
+        is_sequential: bool = True,
+        twice: bool = False,
     ) -> Outcome:
         """Run a program; then kill it after each of its records in turn, let it go on, and compare.
 
-        Each run that has ended is replayed as well: it must come to the same and commit nothing new.
+        What nobody killed is replayed as well: it must come to the same and commit nothing new.
 
         Args:
             program: What to run.
             reset: Called before each new run, to put the world outside back.
-            is_sequential: Runs are compared with each other; they may differ where several strands race.
+            effects: Says how often what was done to the world outside: as often as without a crash, but for a
+                step that may have been under way.
+            is_sequential: One step is under way at most, and none when a step has just been committed. A
+                program with several strands may print in another order, but must come to the same.
+            twice: Kill the second process too, after each of its records in turn.
 
         Returns:
             What the run without a crash came to.
@@ -264,30 +295,86 @@ class Harness:
         Raises:
             AssertionError: A run with a crash came to something else, or printed something else.
         """
-        whole = self._run_and_replay(program, reset, kill_after=None)
+        whole = self._run_and_replay(program, reset)
+        done = dict(effects())
         for count in range(1, len(whole.journal.rows) + 1):
-            again = self._run_and_replay(program, reset, kill_after=count)
-            if is_sequential:
-                assert _facts(again) == _facts(whole), (
-                    f"killed after record {count}: {_facts(again)}\n"
-                    f"expected: {_facts(whole)}\n{again.journal.in_order()}"
-                )
+            again = self._killed_and_continued(program, reset, count)
+            same = _facts if is_sequential else _end
+            assert same(again) == same(whole), (
+                f"killed after record {count}: {same(again)}\n"
+                f"expected: {same(whole)}\n{again.journal.in_order()}"
+            )
+            _check_effects(
+                _more_often(effects(), done), count, self._killed_after, is_sequential=is_sequential
+            )
+            if twice:
+                self._crash_again(program, reset, count, same(whole), same)
         return whole
 
-    def _run_and_replay(
-        self, program: Program, reset: Callable[[], None] | None, kill_after: int | None
+    def _crash_again(
+        self,
+        program: Program,
+        reset: Callable[[], None] | None,
+        first: int,
+        expected: Mapping[str, Any],
+        facts: Callable[[Outcome], Mapping[str, Any]],
+    ) -> None:
+        """Kill a program after a record, and its second process after each of its own."""
+        for second in range(1, 10_000):
+            if reset is not None:
+                reset()
+            journal = Journal()
+            self.run(program, journal, kill_after=first)
+            outcome = self.run(program, journal, kill_after=second)
+            is_over = outcome.state not in {"killed", "parked"}
+            found = outcome if is_over else self.to_the_end(program, journal)
+            assert facts(found) == expected, f"killed after {first} and {second} more: {facts(found)}"
+            if is_over:
+                return
+
+    def _killed_and_continued(
+        self, program: Program, reset: Callable[[], None] | None, kill_after: int
     ) -> Outcome:
         if reset is not None:
             reset()
         journal = Journal()
         outcome = self.run(program, journal, kill_after=kill_after)
-        if outcome.state in {"killed", "parked"}:
-            outcome = self.to_the_end(program, journal)
+        self._killed_after = max(journal.rows.values(), key=lambda row: row.seq, default=None)
+        return self.to_the_end(program, journal) if outcome.state in {"killed", "parked"} else outcome
+
+    def _run_and_replay(self, program: Program, reset: Callable[[], None] | None) -> Outcome:
+        if reset is not None:
+            reset()
+        journal = Journal()
+        outcome = self.to_the_end(program, journal)
         before = journal.in_order()
         replayed = self.run(program, journal)
         assert _facts(replayed) == _facts(outcome), f"replay: {_facts(replayed)}\nfirst: {_facts(outcome)}"
         assert journal.in_order() == before, f"a replay added to the journal: {journal.in_order()}"
         return outcome
+
+
+def _check_effects(extra: Mapping[str, int], count: int, row: Row | None, *, is_sequential: bool) -> None:
+    """See that nothing was done twice but what was under way when the process was killed."""
+    is_between = row is not None and row.head["track"] == "call" and row.head["status"] != "started"
+    most = 0 if is_between else 1
+    if not is_sequential:
+        most = 3  # as many strands as test programs have
+    often = sum(extra.values()) if is_sequential else max(extra.values(), default=0)
+    assert often <= most, (
+        f"killed after record {count} ({row}), done more often than without a crash: {extra}"
+    )
+
+
+def _end(outcome: Outcome) -> dict[str, Any]:
+    return {name: fact for name, fact in _facts(outcome).items() if name in {"state", "result"}}
+
+
+def _more_often(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
+    """Return what was done more often than before; what was done less often counts too."""
+    names = {*now, *before}
+    found = {name: now.get(name, 0) - before.get(name, 0) for name in names}
+    return {name: difference if difference > 0 else 99 for name, difference in found.items() if difference}
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:

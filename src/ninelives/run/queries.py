@@ -1,0 +1,80 @@
+"""Cursors of databases: which can be made again, because all they have done is to ask.
+
+Such a cursor gets, when it is made again, the query that it was executing and the rows that were fetched;
+they must be the rows that were recorded. What an INSERT did is never done again.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from ninelives.errors import IteratorChanged
+from ninelives.run.live import Lost
+
+_ASKS: Final = re.compile(
+    r"\s*(--[^\n]*\n\s*)*\(?\s*(select|with|values|show|explain|pragma|describe)\b", re.IGNORECASE
+)
+_CHANGES: Final = re.compile(
+    r"\b(insert|update|delete|merge|into|nextval|setval|call)\b|\bpragma\b[^=]*=", re.IGNORECASE
+)
+_EXECUTES: Final = frozenset({"callproc", "copy", "execute", "executemany", "executescript", "stream"})
+_FETCHES: Final = frozenset(
+    {"__next__", "all", "fetchall", "fetchmany", "fetchone", "fetchval", "first", "mappings", "one",
+     "one_or_none", "scalar", "scalar_one", "scalar_one_or_none", "scalars", "scroll"}
+)  # fmt: skip
+
+
+def is_cursor(cls: type) -> bool:
+    """Tell whether rows are fetched from objects of a class (PEP 249, and SQLAlchemy's results)."""
+    return hasattr(cls, "fetchall") and hasattr(cls, "fetchone")
+
+
+def only_asks(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Tell whether a call that gave a cursor may be made again: its statement, if any, only asks."""
+    texts = [_text(value) for value in (*args, *kwargs.values())]
+    statement = next((text for text in texts if text is not None), None)
+    return statement is None or (_ASKS.match(statement) is not None and _CHANGES.search(statement) is None)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return (
+        str(value)
+        if type(value).__module__.partition(".")[0] in {"psycopg", "psycopg2", "sqlalchemy"}
+        else None
+    )
+
+
+def was_called(
+    lost: Lost, method: str, args: Sequence[Any], kwargs: Mapping[str, Any], same: Callable[[Any], bool]
+) -> None:
+    """Note a call of a lost cursor that was answered from the journal; `same` compares its answer."""
+    if method in _EXECUTES:
+        lost.repeat.clear()
+        if only_asks(args, kwargs):
+            lost.repeat.append(lambda cursor: getattr(cursor, method)(*args, **kwargs))
+    elif method in _FETCHES and (lost.repeat or lost.about["what"] == "handle"):
+        lost.repeat.append(lambda cursor: _again(cursor, method, args, kwargs, same))
+
+
+def _again(
+    cursor: Any, method: str, args: Sequence[Any], kwargs: Mapping[str, Any], same: Callable[[Any], bool]
+) -> None:
+    """Fetch rows a second time.
+
+    Raises:
+        IteratorChanged: They are others now.
+    """
+    if method == "__next__":
+        row = next(cursor, None)
+        found: Any = () if row is None else (row,)
+    else:
+        found = getattr(cursor, method)(*args, **kwargs)
+    if not same(found):
+        raise IteratorChanged(
+            f"the rows of a {type(cursor).__qualname__} are not those that were fetched before the process "
+            "died; fetch all of them in one step, such as fetchall()"
+        )

@@ -1,0 +1,91 @@
+"""How values pickle that Python does not pickle, though they are nothing but data.
+
+Rows of a database, and answers of the standard library's HTTP client whose body is small and of known length:
+the body is read when the answer is recorded, and is in memory from then on.
+"""
+
+import http.client
+import io
+import pickle
+import sqlite3
+import urllib.error
+from typing import Any
+
+#: Answers with a longer body, or one of unknown length, are live. bytes
+_LONGEST_BODY = 1_000_000
+#: What an answer keeps of itself, beside its body.
+_ANSWER = ("code", "headers", "msg", "reason", "status", "url", "version", "will_close")
+
+
+def override(_pickler: object, value: Any) -> Any:
+    """Return how a value is made again, or `NotImplemented` (`pickle.Pickler.reducer_override`)."""
+    cls = type(value)
+    if cls is sqlite3.Row:
+        return _row, (tuple(value.keys()), tuple(value))
+    if cls is http.client.HTTPResponse:
+        body = _body(value)
+        kept = {name: getattr(value, name) for name in _ANSWER if hasattr(value, name)}
+        return NotImplemented if body is None else (_answer, (body, kept))
+    if cls is urllib.error.HTTPError:
+        body = _body(value.fp)
+        return (
+            NotImplemented
+            if body is None
+            else (_refusal, (value.url, value.code, value.msg, value.hdrs, body))
+        )
+    return NotImplemented
+
+
+def _row(names: tuple[str, ...], values: tuple[Any, ...]) -> sqlite3.Row:
+    """Make a row of a database again; a row has names only from a cursor that has columns of these names."""
+    base = sqlite3.connect(":memory:")
+    try:
+        columns = ", ".join('null as "{}"'.format(name.replace('"', '""')) for name in names)
+        return sqlite3.Row(base.execute(f"select {columns}"), values)
+    finally:
+        base.close()
+
+
+def _body(answer: Any) -> bytes | None:
+    """Return what is left of an answer's body; it is in memory then. `None`: it is too long to tell."""
+    if isinstance(answer, io.BytesIO):
+        return answer.getvalue()[answer.tell() :]
+    if not isinstance(answer, http.client.HTTPResponse):
+        return None
+    if isinstance(answer.fp, io.BytesIO) or answer.fp is None:
+        return b"" if answer.fp is None else _body(answer.fp)
+    if answer.length is None or answer.length > _LONGEST_BODY:
+        return None
+    body = answer.read()
+    _put(answer, body)
+    return body
+
+
+def _put(answer: http.client.HTTPResponse, body: bytes) -> None:
+    answer.fp = io.BytesIO(body)  # type: ignore[assignment]
+    answer.length = len(body)
+    answer.chunked = False
+
+
+def _answer(body: bytes, kept: dict[str, Any]) -> http.client.HTTPResponse:
+    made = http.client.HTTPResponse.__new__(http.client.HTTPResponse)
+    for name, value in kept.items():
+        setattr(made, name, value)
+    made.debuglevel, made._method = 0, None  # type: ignore[attr-defined]
+    _put(made, body)
+    return made
+
+
+def _refusal(url: str, code: int, msg: str, headers: Any, body: bytes) -> urllib.error.HTTPError:
+    return urllib.error.HTTPError(url, code, msg, headers, io.BytesIO(body))
+
+
+class _Pickler(pickle.Pickler):
+    reducer_override = override
+
+
+def dumps(value: Any) -> bytes:
+    """Return the pickle of a value."""
+    file = io.BytesIO()
+    _Pickler(file, 5).dump(value)
+    return file.getvalue()
