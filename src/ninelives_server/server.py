@@ -147,6 +147,13 @@ class Running:
                 return "project code can read this server's keys (see `ninelives doctor`)"
         return None
 
+    async def temporal_warning(self, seconds: float = 5.0) -> str | None:
+        """Say so where Temporal has not answered after this time; sessions start as soon as it does."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.services.starter.connected()
+        return self.services.starter.warning
+
     async def _admin(self) -> actors.Actor:
         path = self.settings.private_dir / "admin-token"
         return await self.services.access.authenticate(path.read_text(encoding="utf-8").strip())

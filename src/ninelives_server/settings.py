@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ninelives_server.errors import SetupError
 
 PREFIX = "NINELIVES_"
+_DATABASES = frozenset({"postgresql", "postgres", "postgresql+asyncpg"})
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
@@ -43,12 +44,21 @@ def normalise_address(value: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.lower(), parts.path.rstrip("/"), "", ""))
 
 
+def announced(data_dir: Path) -> Mapping[str, str]:
+    """Return what the server of this data directory has written down of itself: `url`, `base_url`, `pid`.
+
+    Empty where none runs; a server that was killed has left what it wrote.
+    """
+    try:
+        found = json.loads((data_dir / "server.json").read_text(encoding="utf-8"))
+        return {str(name): str(value) for name, value in found.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
 def address_of(data_dir: Path) -> str | None:
     """Return the address that the running server of this data directory has written down, if any."""
-    try:
-        return str(json.loads((data_dir / "server.json").read_text(encoding="utf-8"))["url"])
-    except (OSError, ValueError, KeyError):
-        return None
+    return announced(data_dir).get("url")
 
 
 class WorkerSettings(BaseModel):
@@ -136,6 +146,29 @@ class Settings(BaseSettings):
     def _address(cls, value: str | None) -> str | None:
         return None if value is None or not value.strip() else normalise_address(value)
 
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value().strip():
+            return None
+        scheme = value.get_secret_value().partition("://")[0]
+        if scheme not in _DATABASES:
+            # The rest may hold a password; and a text without a scheme may be one.
+            raise ValueError(
+                "it must be postgresql://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite in the data directory"
+            )
+        return value
+
+    @field_validator("temporal_address")
+    @classmethod
+    def _temporal(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        host, colon, port = value.strip().rpartition(":")
+        if not (colon and host and port.isdigit() and 0 < int(port) < 65536) or "/" in host:
+            raise ValueError(f"{value!r} is not HOST:PORT, such as temporal.example.com:7233")
+        return value.strip()
+
     @property
     def private_dir(self) -> Path:
         """Directory of the database, keys, admin token and Temporal's file (mode 0700)."""
@@ -194,4 +227,4 @@ def load(**flags: object) -> Settings:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-        raise SetupError(f"{name}: {first['msg']}") from None
+        raise SetupError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -138,13 +138,24 @@ def test_a_lost_temporal_is_named_and_nothing_else_is_lost(tmp_path):
             with pytest.raises((running.TimedOut, RuntimeError)):
                 server.start(seconds=15)
             assert address in server.tail()
+            assert f"Temporal at {address} (namespace default) does not answer" in server.tail()
+            checked = server.cli("doctor", check=False)
+            assert checked.returncode == 1
+            assert "temporal cannot be reached" in checked.stdout
         finally:
             server.stop()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("NINELIVES_PORT", "99999"), ("NINELIVES_PUBLIC_URL", "ftp://x"), ("NINELIVES_LOG_FORMAT", "xml")],
+    [
+        ("NINELIVES_PORT", "99999"),
+        ("NINELIVES_PUBLIC_URL", "ftp://x"),
+        ("NINELIVES_LOG_FORMAT", "xml"),
+        ("NINELIVES_DATABASE_URL", "mysql://ada:s3cret@db/x"),
+        ("NINELIVES_DATABASE_URL", "s3cret"),
+        ("NINELIVES_TEMPORAL_ADDRESS", "temporal.example.com"),
+    ],
 )
 def test_a_setting_that_is_wrong_is_named(tmp_path, name, value):
     """
@@ -153,7 +164,41 @@ def test_a_setting_that_is_wrong_is_named(tmp_path, name, value):
     said = failing_up("--data-dir", str(tmp_path / "data"), env={name: value})
 
     assert name in said
+    assert "s3cret" not in said
     assert not (tmp_path / "data").exists()
+
+
+def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path):
+    """
+    Where it was looked for and why it cannot be used; what stands between `:` and `@` stays out of it.
+    """
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"postgresql://ada:s3cret@127.0.0.1:{nobody.getsockname()[1]}/ninelives"
+        said = failing_up("--data-dir", str(tmp_path / "data"), "--port", "0", "--database-url", url)
+
+    assert "postgresql://ada:***@127.0.0.1" in said
+    assert "s3cret" not in said
+
+
+def test_an_address_that_no_oauth_service_takes_is_said_at_the_start(tmp_path):
+    """
+    Plain http under another name than localhost: the server runs, and says what will not work and the ways out.
+    """
+    arguments = ("--public-url", "http://192.0.2.7:9980", "--no-worker")
+    server = running.Up(tmp_path / "data", arguments=arguments)
+    try:
+        server.start()
+        running.until("the greeting", lambda: "Ctrl-C stops it" in server.tail())
+        said = server.tail()
+        checked = server.cli("doctor", check=False)
+    finally:
+        server.stop()
+
+    assert "Warning: http://192.0.2.7:9980 is a plain http address" in said
+    assert "ssh -L" in said
+    assert checked.returncode == 1
+    assert "http://192.0.2.7:9980" in checked.stdout
 
 
 def test_nothing_is_lost_by_stopping_and_starting(up):

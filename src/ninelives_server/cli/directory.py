@@ -48,7 +48,8 @@ def announced(settings: Settings, url: str) -> Iterator[None]:
     """Write down the address for commands on this machine, as long as the server runs."""
     path = settings.data_dir / "server.json"
     fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n", encoding="utf-8")
+    document = {"url": url, "base_url": settings.base_url, "pid": os.getpid()}
+    fresh.write_text(json.dumps(document) + "\n", encoding="utf-8")
     fresh.replace(path)
     try:
         yield

@@ -65,16 +65,31 @@ def _isolation() -> dict[str, str]:
 
 
 def _public_address(settings: settings_module.Settings) -> dict[str, str]:
+    """Check the address of the server that runs, else that of the one which these settings would start."""
     from ninelives_server.connections import parts
 
-    problem = parts.callback_warning(settings.base_url)
+    base_url = settings_module.announced(settings.data_dir).get("base_url", settings.base_url)
+    problem = parts.callback_warning(base_url)
     if problem:
         return _check("public address", "failed", problem)
-    return _check("public address", "ok", f"callbacks go to {settings.base_url}/oauth/redirect/…")
+    return _check("public address", "ok", f"callbacks go to {base_url}/oauth/redirect/…")
 
 
 def _running(settings: settings_module.Settings) -> dict[str, str]:
+    """Ask the server that wrote down its address whether it can do its work."""
+    import httpx2
+
     url = settings_module.address_of(settings.data_dir)
     if url is None:
         return _check("server", "warning", f"no server runs on {settings.data_dir}; start one: ninelives up")
+    try:
+        answer = httpx2.get(f"{url}/readyz", timeout=10, trust_env=False)
+        checks = answer.json()["checks"]
+    except (httpx2.HTTPError, ValueError, KeyError):
+        return _check(
+            "server", "warning", f"nothing answers at {url}, where one ran last; start it: ninelives up"
+        )
+    away = [name for name, is_there in checks.items() if not is_there]
+    if away:
+        return _check("server", "failed", f"runs at {url}, but {' and '.join(away)} cannot be reached")
     return _check("server", "ok", f"runs at {url}")

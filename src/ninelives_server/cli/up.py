@@ -135,8 +135,11 @@ async def _greet(settings: Settings, running: Any) -> None:
 
     A log for programs stays one, without a login link in it: `ninelives login --web` makes one.
     """
+    warnings = await _warnings(settings, running)
     if settings.log_format == "json":
         logger.info("server.ready", url=settings.pages_url, local_url=f"http://localhost:{settings.port}")
+        for warning in warnings:
+            logger.warning("server.warned", warning=warning)
         return
     lines = ["", f"  Ninelives is ready at {settings.pages_url}"]
     if settings.public_url:
@@ -149,9 +152,21 @@ async def _greet(settings: Settings, running: Any) -> None:
         name = socket.gethostname()
         lines += ["", "  From your own machine, forward the port first:"]
         lines.append(f"    ssh -L {settings.port}:localhost:{settings.port} {name}")
-    if warning := await running.isolation_warning():
+    for warning in warnings:
         lines += ["", f"  Warning: {warning}"]
     click.echo("\n".join([*lines, "", "  Ctrl-C stops it; sessions go on at the next start.", ""]), err=True)
+
+
+async def _warnings(settings: Settings, running: Any) -> list[str]:
+    """Return what whoever started the server should know, as sentences with the way out."""
+    from ninelives_server.connections import parts
+
+    found = [
+        await running.isolation_warning(),
+        await running.temporal_warning(),
+        parts.callback_warning(settings.base_url),
+    ]
+    return [warning for warning in found if warning]
 
 
 @click.group()

@@ -25,6 +25,10 @@ _RETRIES = (0.05, 0.1, 0.2, 0.5, 1.0)
 #: For one request. seconds
 _RPC_LIMIT = timedelta(seconds=10)
 _PROBE_LIMIT = timedelta(seconds=5)
+#: For one try to connect. seconds
+_CONNECT_LIMIT = 3.0
+#: The tries after which the log says that Temporal does not answer. An embedded one needs a few to begin.
+_TELL_EVERY = 20
 #: How often we ask whether Temporal is there. seconds
 _PROBE_EVERY = 2.0
 
@@ -164,14 +168,16 @@ class Engine:
     async def _connect(self) -> Client:
         tries = 0
         while True:
-            with suppress(RuntimeError, RPCError):
-                client = await Client.connect(
-                    self.address, namespace=self.namespace, data_converter=CONVERTER
-                )
-                await _probe(client)
+            # The SDK itself tries for a long time where nobody answers: then nobody would hear of it.
+            with suppress(RuntimeError, RPCError, TimeoutError):
+                async with asyncio.timeout(_CONNECT_LIMIT):
+                    client = await Client.connect(
+                        self.address, namespace=self.namespace, data_converter=CONVERTER
+                    )
+                    await _probe(client)
                 self._client = client
                 return client
-            if tries == len(_RETRIES):
+            if tries % _TELL_EVERY == len(_RETRIES):
                 logger.warning("temporal.unreachable", address=self.address, namespace=self.namespace)
             await asyncio.sleep(_RETRIES[min(tries, len(_RETRIES) - 1)])
             tries += 1

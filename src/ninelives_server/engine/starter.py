@@ -78,6 +78,20 @@ class Starter:
         """Whether Temporal answers."""
         return self._engine.is_connected
 
+    async def connected(self) -> None:
+        """Wait until Temporal answers."""
+        await self._engine.connected()
+
+    @property
+    def warning(self) -> str | None:
+        """Say so where Temporal does not answer."""
+        if self.is_connected:
+            return None
+        return (
+            f"Temporal at {self.address} (namespace {self.namespace}) does not answer; "
+            "sessions wait and start as soon as it does"
+        )
+
     @property
     def address(self) -> str:
         """Where Temporal is: `host:port`."""
