@@ -155,7 +155,7 @@ class Settings(BaseSettings):
         if scheme not in _DATABASES:
             # The rest may hold a password; and a text without a scheme may be one.
             raise ValueError(
-                "it must be postgresql://USER:PASSWORD@HOST:PORT/NAME; without it, SQLite in the data directory"
+                "it must be postgresql://USER:PASSWORD@HOST:PORT/NAME; without it SQLite is used"
             )
         return value
 
