@@ -308,6 +308,7 @@ def _composed(
         transfer=Transfer(store=store, vault=vault),
         temporal_address=temporal_address,
         temporal_namespace=settings.temporal_namespace,
+        is_embedded=settings.temporal_address is None,
     )
     retention = Retention(store=store, audit_days=settings.retention.audit)
     queues = Queues(store=store)

@@ -71,6 +71,7 @@ RUNS = {
     ("trigger", "list"): ("{project_name}",),
     ("trigger", "show"): ("{project_name}/hook",),
     ("var", "list"): ("{project_name}",),
+    ("worker", "list"): (),
 }
 
 

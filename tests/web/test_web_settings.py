@@ -6,6 +6,7 @@ from pathlib import Path
 from site_world import Site, browser, served
 
 from ninelives_server.model.actors import Role
+from ninelives_server.store import workers
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
@@ -95,3 +96,23 @@ async def test_addresses_that_services_refuse_are_said(sqlite: Store, vault: Vau
     assert "flash bad" in html
     assert "flash bad" not in local
     assert "Browsers may come back to this address" in local
+
+
+async def test_workers_are_listed_with_their_slots_in_use(site: Site):
+    """
+    Without one, the page says that nothing runs; with one, how busy it is and what keeps project code apart.
+    """
+    before = await site.text("/settings")
+    await site.services.store.write(
+        lambda tx: workers.connected(tx, "wrk-1", name="big", slots=4, python="3.11", isolation="landlock")
+    )
+    project, _ = await site.project()
+    await site.claim((await site.session(project)).id)
+
+    after = await site.text("/settings")
+    [listed] = await site.services.sessions.workers(site.actor)
+
+    assert "No worker is connected" in before
+    assert "1 of 4" in after
+    assert "landlock" in after
+    assert (listed.name, listed.used, listed.slots) == ("big", 1, 4)

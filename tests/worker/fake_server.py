@@ -72,10 +72,11 @@ class FakeServer:
         self.wall_left: float | None = None  # of sessions with a limit `wall_seconds`
         self.changed = asyncio.Condition()
         self._sockets: dict[str, WebSocket] = {}
-        self._config = {
+        self.config = {
             "temporal_address": temporal_address,
             "temporal_namespace": "default",
             "isolation_required": False,
+            "temporal_is_embedded": False,
         }
         routes = [
             Route(f"{PREFIX}/config", self._get_config),
@@ -161,7 +162,7 @@ class FakeServer:
         return request.headers.get("authorization") == f"Bearer {TOKEN}"
 
     async def _get_config(self, request: Request) -> Response:
-        return JSONResponse(self._config, 200 if self._may(request) else 401)
+        return JSONResponse(self.config, 200 if self._may(request) else 401)
 
     async def _get_build(self, request: Request) -> Response:
         data = self.builds.get(request.path_params["sha"])

@@ -61,10 +61,10 @@ class World:
         self._package = stand_in(directory)
         self._workers: list[subprocess.Popen[bytes]] = []
 
-    def work(self, token: str = TOKEN) -> "subprocess.Popen[bytes]":
+    def work(self, token: str = TOKEN, data_dir: Path | None = None) -> "subprocess.Popen[bytes]":
         number = len(self._workers)
-        data_dir = self._directory / f"data-{number}"
-        (data_dir / "private").mkdir(parents=True)
+        data_dir = data_dir or self._directory / f"data-{number}"
+        (data_dir / "private").mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-c", _PROGRAM, self.server.url, str(data_dir), str(self._package), token]
         log = (self._directory / f"worker-{number}.log").open("wb")
         self._workers.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
@@ -216,3 +216,71 @@ async def test_a_worker_ends_in_time_though_nothing_answers(world: World) -> Non
     await world.server.open()
 
     assert code in {0, -signal.SIGTERM}  # the latter if it had not come to its first line yet
+
+
+async def test_a_worker_that_cannot_reach_an_embedded_temporal_says_so_and_ends(tmp_path: Path) -> None:
+    """It is on another machine than the server; waiting would not help."""
+    async with FakeServer("127.0.0.1:1") as server:
+        server.config["temporal_is_embedded"] = True
+        world = World(tmp_path, server, None)  # type: ignore[arg-type]
+        try:
+            worker = world.work()
+            code = await asyncio.to_thread(worker.wait, 60)
+        finally:
+            world.close()
+
+    said = (tmp_path / "worker-0.log").read_text()
+    assert code != 0
+    assert "the server's Temporal is embedded, at 127.0.0.1:1 on its own machine" in said
+    assert "--temporal-address" in said
+
+
+async def test_a_second_worker_on_the_same_directory_says_so(world: World, tmp_path: Path) -> None:
+    """It would clear away the working directories of the first one's sessions."""
+    world.server.add("ses_1", "result = 1")
+    world.work()
+    await (await world.start("ses_1")).result()
+
+    second = world.work(data_dir=tmp_path / "data-0")
+    code = await asyncio.to_thread(second.wait, 30)
+
+    assert code != 0
+    assert "another worker uses the directory" in (tmp_path / "worker-1.log").read_text()
+
+
+async def test_two_workers_share_the_sessions(world: World) -> None:
+    """Each runs as many as it has slots; none gets what another runs."""
+    code = _BUSY.format(marker="4242.625") + "\n"
+    rows = [world.server.add(f"ses_{k}", code) for k in range(8)]
+    workers = [world.work(), world.work()]
+    for row in rows:
+        await world.start(row.sid)
+
+    await world.server.until(lambda: all(row.journal for row in rows))
+
+    held = [row.holder for row in rows]
+    assert sorted(held.count(holder) for holder in set(held)) == [4, 4]
+    assert len(workers) == 2
+
+
+async def test_a_draining_worker_hands_its_sessions_to_the_other(world: World) -> None:
+    """After SIGTERM it takes no new one, ends, and what it ran goes on elsewhere."""
+    code = _BUSY.format(marker="4242.875").replace(
+        "session.step('ready')",
+        "session.step('ready')\nif session.past: raise SystemExit(session.done('second'))",
+    )
+    rows = [world.server.add(f"ses_{k}", code) for k in range(3)]
+    first = world.work()
+    handles = [await world.start(row.sid) for row in rows]
+    await world.server.until(lambda: all(row.journal for row in rows))
+    former = {row.holder for row in rows}
+    world.work()
+
+    first.send_signal(signal.SIGTERM)
+    status = await asyncio.to_thread(first.wait, 40)
+    outcomes = [await handle.result() for handle in handles]
+
+    assert status == 0
+    assert outcomes == [{"outcome": "finished"}] * 3
+    assert all(row.result == b'"second"' for row in rows)
+    assert len(former) == 1

@@ -271,6 +271,19 @@ class SessionDoc(Document):
         return cls(**own, memo=dict(session.memo), result=result, error=error)
 
 
+class WorkerDoc(Document):
+    """A worker that is there now."""
+
+    id: str
+    name: str
+    slots: int = Field(description="sessions that it runs at most")
+    used: int = Field(description="sessions that it runs now")
+    python: str
+    isolation: str = Field(description="`mount_namespace`, `landlock` or `none`")
+    connected_at: datetime
+    seen_at: datetime
+
+
 class StepDoc(Document):
     """One record of a journal."""
 

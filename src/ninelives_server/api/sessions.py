@@ -198,6 +198,13 @@ async def _next(notice: asyncio.Event, stopping: asyncio.Event) -> bool:
             wait.cancel()
 
 
+@router.get("/workers")
+async def list_workers(services: TheServices, actor: TheActor) -> documents.Page[documents.WorkerDoc]:
+    """List the workers that are there now, with their slots in use."""
+    found = await services.sessions.workers(actor)
+    return documents.Page(items=documents.many(documents.WorkerDoc, found))
+
+
 @router.get("/events")
 async def list_events(
     services: TheServices,

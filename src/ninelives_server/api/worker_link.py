@@ -40,12 +40,14 @@ class WorkerDoors:
 
     Attributes:
         temporal_address: Where workers find Temporal: `host:port`.
+        is_embedded: It is ours, and listens on this machine only.
     """
 
     links: Links
     transfer: Transfer
     temporal_address: str
     temporal_namespace: str
+    is_embedded: bool = False
 
 
 def doors_of(connection: HTTPConnection) -> WorkerDoors:
@@ -137,6 +139,7 @@ async def config(request: Request, doors: TheDoors) -> dict[str, Any]:
     return {
         "temporal_address": doors.temporal_address,
         "temporal_namespace": doors.temporal_namespace,
+        "temporal_is_embedded": doors.is_embedded,
         "isolation_required": services.settings.worker.require_isolation,
         "blob_over": wire.BLOB_OVER,
         "value_limit": wire.VALUE_LIMIT,

@@ -15,7 +15,8 @@ import click
 from ninelives_server import log
 from ninelives_server import settings as settings_module
 from ninelives_server.cli import directory
-from ninelives_server.cli.client import FAILED, USAGE, fail
+from ninelives_server.cli import output as out
+from ninelives_server.cli.client import FAILED, USAGE, connect, fail
 from ninelives_server.cli.processes import Child
 from ninelives_server.errors import SetupError
 from ninelives_server.settings import Settings
@@ -223,8 +224,8 @@ def server_rotate_key(**flags: Any) -> None:
     click.echo(f"{count} data keys are wrapped with the newest master key")
 
 
-@click.command()
-@click.option("--server", "server_url", required=True, help="address of a server")
+@click.group(invoke_without_command=True)
+@click.option("--server", "server_url", metavar="URL", help="address of the server to run sessions for")
 @click.option(
     "--token-file", type=click.Path(path_type=Path), help="a worker token; default: NINELIVES_TOKEN"
 )
@@ -232,10 +233,12 @@ def server_rotate_key(**flags: Any) -> None:
 @click.option("--name", help="shown to people; default: the host's name")
 @click.option("--slots", type=int, help="sessions at once; default by free memory")
 @click.option("--follow-parent", type=int, hidden=True)
+@click.pass_context
 @_setup_errors
 def worker(
+    context: click.Context,
     *,
-    server_url: str,
+    server_url: str | None,
     token_file: Path | None,
     data_dir: Path | None,
     name: str | None,
@@ -243,6 +246,10 @@ def worker(
     follow_parent: int | None,
 ) -> None:
     """Run sessions for a server; any number of workers on any number of hosts."""
+    if context.invoked_subcommand is not None:
+        return
+    if server_url is None:
+        fail("a worker needs --server URL; `ninelives worker list` shows those that there are", USAGE)
     from ninelives_server.worker import main
 
     settings = settings_module.load(data_dir=data_dir)
@@ -268,3 +275,14 @@ def worker(
         parent=follow_parent,
     )
     raise SystemExit(code)
+
+
+@worker.command("list")
+@out.option
+def list_workers(output: str) -> None:
+    """List the workers that are there now, with their slots in use."""
+    page = connect().call("GET", "/workers")
+    columns = ("id", "name", "used", "slots", "isolation", "python", "connected_at")
+    out.document(
+        output, page, out.table(columns, "no worker is connected; start one with `ninelives worker`")
+    )

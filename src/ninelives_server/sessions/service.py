@@ -6,17 +6,17 @@ What a running session writes down is `sessions.journal`'s; that it runs at all 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.sessions import NewSession, Print, Session, SessionState, Step
-from ninelives_server.sessions import commit, ends, forks, pages, queues, stops
+from ninelives_server.sessions import commit, ends, forks, links, pages, queues, stops
 from ninelives_server.sessions.forks import Forks
 from ninelives_server.sessions.pages import Page
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, journal, sessions
+from ninelives_server.store import audit, journal, sessions, workers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.store.sessions import Filters
@@ -39,6 +39,25 @@ class SessionDetail:
     result: Any
     error: dict[str, Any] | None
     position: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDetail:
+    """A worker with its slots in use (`store.workers`).
+
+    Attributes:
+        used: Sessions that it runs now.
+    """
+
+    id: str
+    name: str
+    slots: int
+    python: str
+    isolation: str
+    connected_at: datetime
+    seen_at: datetime
+    gone_at: datetime | None
+    used: int
 
 
 class Sessions:
@@ -162,6 +181,18 @@ class Sessions:
             return self._detail(tx, actor, made.id)
 
         return await self._store.write(write)
+
+    async def workers(self, actor: Actor) -> Sequence[WorkerDetail]:
+        """Return the workers that are there now, with their slots in use; they serve all orgs."""
+        _ = actor
+        within = timedelta(seconds=links.SILENT)
+
+        def read(tx: Tx) -> list[WorkerDetail]:
+            used = workers.in_use(tx)
+            found = workers.listing(tx, seen_within=within)
+            return [WorkerDetail(**worker._asdict(), used=used.get(worker.id, 0)) for worker in found]
+
+        return await self._store.read(read)
 
     async def counts(self) -> dict[SessionState, int]:
         """Return how many sessions of the whole server are in each state, for its metrics."""

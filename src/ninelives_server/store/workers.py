@@ -80,6 +80,17 @@ def listing(tx: Tx, *, seen_within: timedelta) -> list[Worker]:
     return [Worker(*row) for row in tx.connection.execute(query)]
 
 
+def in_use(tx: Tx) -> dict[str, int]:
+    """Return how many sessions each worker runs now."""
+    session = tables.sessions.c
+    query = (
+        sa.select(session.worker_id, sa.func.count())
+        .where(session.state.in_(("running", "waiting")), session.worker_id.is_not(None))
+        .group_by(session.worker_id)
+    )
+    return {str(worker_id): int(count) for worker_id, count in tx.connection.execute(query)}
+
+
 def forget(tx: Tx, *, since: timedelta) -> int:
     """Delete lost workers that have not been heard of for so long; return how many."""
     worker = tables.workers

@@ -29,6 +29,7 @@ async def _settings(view: View, *, made: str = "", problem: str = "") -> HTMLRes
         webhook_warning=triggers.webhook_warning(view.settings),
         is_admin=view.actor.role is Role.ADMIN,
         roles=[role.value for role in (Role.MEMBER, Role.VIEWER, Role.ADMIN)],
+        workers=await services.sessions.workers(view.actor),
         made=made,
         problem=problem,
     )

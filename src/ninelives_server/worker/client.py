@@ -25,11 +25,16 @@ _SHORTEST, _LONGEST = 0.05, 2.0
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the server tells its workers."""
+    """What the server tells its workers.
+
+    Attributes:
+        temporal_is_embedded: Only workers on the server's own machine can reach it.
+    """
 
     temporal_address: str
     temporal_namespace: str
     isolation_required: bool
+    temporal_is_embedded: bool = False
 
 
 class Refused(Exception):
@@ -104,6 +109,7 @@ class Client:
             temporal_address=str(given["temporal_address"]),
             temporal_namespace=str(given["temporal_namespace"]),
             isolation_required=bool(given.get("isolation_required")),
+            temporal_is_embedded=bool(given.get("temporal_is_embedded")),
         )
 
     async def build(self, sha256: str, session_id: str) -> bytes:

@@ -5,12 +5,13 @@
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -44,6 +45,8 @@ _HEARTBEATS = timedelta(seconds=2)
 #: Temporal's part of stopping takes no longer than this after the sessions have ended. seconds
 _FAREWELL = 5.0
 _RETRY = 0.5  # seconds between attempts to reach Temporal
+#: An embedded Temporal that was killed is there again within this time. seconds
+_EMBEDDED = 10.0
 
 T = TypeVar("T")
 
@@ -117,6 +120,7 @@ class _Life:
         self._listen_to_signals()
         options = self._options
         async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(_owned(options.data_dir))
             client = Client(options.server_url, options.token, options.ca_file)
             stack.push_async_callback(client.close)
             config = await self._unless_stopped(client.config())
@@ -211,6 +215,24 @@ class _Life:
         return 0
 
 
+@contextlib.contextmanager
+def _owned(data_dir: Path) -> Iterator[None]:
+    """Hold a directory for one worker alone: each clears away what its predecessor's sessions left.
+
+    Raises:
+        SetupError: Another worker has it.
+    """
+    (data_dir / "work").mkdir(parents=True, exist_ok=True)
+    with (data_dir / "worker.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SetupError(
+                f"another worker uses the directory {data_dir}; give each its own with --data-dir"
+            ) from None
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     """What lies ready for sessions on the disk."""
@@ -287,7 +309,13 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _connect(config: Config, name: str) -> Temporal:
-    """Connect to Temporal; it may still be starting."""
+    """Connect to Temporal; it may still be starting.
+
+    Raises:
+        SetupError: It is the server's embedded one, and is not on this machine.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _EMBEDDED
     while True:
         try:
             return await Temporal.connect(
@@ -295,4 +323,10 @@ async def _connect(config: Config, name: str) -> Temporal:
             )
         except RuntimeError as error:
             logger.info("temporal.unreachable", address=config.temporal_address, error=type(error).__name__)
+            if config.temporal_is_embedded and loop.time() > until:
+                raise SetupError(
+                    f"the server's Temporal is embedded, at {config.temporal_address} on its own machine, "
+                    "and cannot be reached from here; for workers on other hosts start the server with a "
+                    "Temporal of your own: --temporal-address HOST:PORT"
+                ) from None
             await asyncio.sleep(_RETRY)
