@@ -13,7 +13,7 @@ In a durable session every call that does I/O is a step of its own accord; the d
 package needs the standard library only. docs/reference/sdk.md describes every name.
 """
 
-from ninelives.answers import http_outcome, outcome, start
+from ninelives.answers import http_outcome, outcome, restart, start
 from ninelives.connections import refresh_oauth
 from ninelives.errors import (
     ConnectionNotReady,
@@ -22,8 +22,11 @@ from ninelives.errors import (
     LiveValueLost,
     MissingRequirement,
     NinelivesError,
+    NoSuchSource,
     NotInSession,
     NotSupported,
+    Restarting,
+    SessionEnded,
     StepInterrupted,
     Stopped,
     TokenRefused,
@@ -31,6 +34,16 @@ from ninelives.errors import (
 from ninelives.event import AttrDict, Event
 from ninelives.host import Retry
 from ninelives.marks import inhibit, live, register_no_activity, step
+from ninelives.messages import (
+    Signal,
+    next_event,
+    next_event_async,
+    next_signal,
+    next_signal_async,
+    signal,
+    subscribe,
+    unsubscribe,
+)
 from ninelives.values import (
     add_value,
     check_and_set_value,
@@ -53,9 +66,13 @@ __all__ = [
     "LiveValueLost",
     "MissingRequirement",
     "NinelivesError",
+    "NoSuchSource",
     "NotInSession",
     "NotSupported",
+    "Restarting",
     "Retry",
+    "SessionEnded",
+    "Signal",
     "StepInterrupted",
     "Stopped",
     "TokenRefused",
@@ -67,14 +84,22 @@ __all__ = [
     "inhibit",
     "list_keys",
     "live",
+    "next_event",
+    "next_event_async",
+    "next_signal",
+    "next_signal_async",
     "outcome",
     "publish_value",
     "refresh_oauth",
     "register_no_activity",
+    "restart",
     "set_value",
+    "signal",
     "sleep",
     "start",
     "step",
     "store",
+    "subscribe",
     "unpublish_value",
+    "unsubscribe",
 ]

@@ -1,10 +1,12 @@
-"""Answering the event that started the session, and starting other sessions."""
+"""Answering the event that started the session, starting other sessions, and beginning anew."""
 
 import base64
+import json as jsons
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from ninelives import host
+from ninelives.errors import Restarting
 
 
 def outcome(value: Any, *, event_id: str | None = None) -> None:
@@ -59,3 +61,24 @@ def start(
     """
     args = {"loc": loc, "data": dict(data or {}), "memo": dict(memo or {}), "project": project}
     return str(host.required("ninelives.start").call("start", args))
+
+
+def restart(data: Mapping[str, Any] | None = None) -> NoReturn:
+    """End this session and start its successor with an empty journal, both at once.
+
+    For sessions that go on for ever: a journal has a limit. The successor runs the same entry point, of the
+    code that is deployed now; it takes over the subscriptions with their ids, what was not read of events and
+    signals, and the ends of child sessions. `finally` blocks on the way out are run.
+
+    Args:
+        data: Becomes the successor's `event.data`; JSON.
+
+    Raises:
+        TypeError: The data is no JSON.
+    """
+    host.required("ninelives.restart")
+    try:
+        plain = jsons.loads(jsons.dumps(dict(data or {})))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"restart takes data that JSON can hold: {error}") from error
+    raise Restarting(plain)

@@ -2,9 +2,12 @@
 
 BaseException
 ├── Stopped                 somebody stopped the session
+├── Restarting              the session ends and its successor starts
 └── Exception
     └── NinelivesError
         ├── NotInSession        called outside of a session
+        ├── NoSuchSource        there is nothing of this name to subscribe to
+        ├── SessionEnded        a session that has ended takes no signals
         ├── ConnectionNotReady  a connection is not there, or not connected
         ├── TokenRefused        an access token could not be renewed
         ├── MissingRequirement  a library is not among the project's requirements
@@ -25,6 +28,25 @@ class Stopped(BaseException):
 
     It is no `Exception`, so that a plain `except Exception` does not swallow it.
     """
+
+
+class Restarting(BaseException):
+    """The session ends here, and its successor starts; clean up and let it pass.
+
+    It is no `Exception`, so that a plain `except Exception` does not swallow it.
+    """
+
+    def __init__(self, data: dict[str, object]) -> None:
+        super().__init__(data)
+        self.data = data
+
+
+class NoSuchSource(NinelivesError, ValueError):
+    """The project has no connection or trigger of this name to subscribe to, or has both."""
+
+
+class SessionEnded(NinelivesError):
+    """A signal was sent to a session that has ended."""
 
 
 class NotInSession(NinelivesError, RuntimeError):

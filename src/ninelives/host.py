@@ -4,7 +4,7 @@ The SDK knows only this protocol; `ninelives.run` puts itself here when it start
 one, as in a test of a project's own code, there is no host.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -84,6 +84,14 @@ class Host(Protocol):
 
     def call(self, name: str, args: Mapping[str, Any]) -> Any:
         """Have the server do something, exactly once."""
+        ...
+
+    def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
+        """Have the server answer when something is there; `topics` are what of the inbox it concerns."""
+        ...
+
+    def wait_async(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
+        """Return an awaitable that does what `wait` does."""
         ...
 
     def token(self, connection: str, refused: str | None) -> Mapping[str, Any]:

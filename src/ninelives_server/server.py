@@ -252,7 +252,8 @@ def _composed(
         limits=Limits(defaults=settings.limits),
     )
     sessions = Sessions(store=store, vault=vault, starts=starts)
-    journal = Journal(store=store, vault=vault, starts=starts, calls=Calls(vault=vault, starts=starts))
+    calls = Calls(vault=vault, starts=starts, filters=filters)
+    journal = Journal(store=store, vault=vault, starts=starts, calls=calls)
     dispatcher = Dispatcher(store=store, vault=vault, filters=filters, sessions=sessions)
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
     ticks = Ticks(store=store, ingest=ingest)

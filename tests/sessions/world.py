@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from factories import a_build, a_deployment, a_person, a_project
 
 from ninelives_server import ids
+from ninelives_server.events.filters import Filters
 from ninelives_server.model.actors import Actor, ActorKind
 from ninelives_server.model.projects import Build, Deployment, Project
 from ninelives_server.model.sessions import NewSession, Session, SessionState
@@ -98,7 +99,7 @@ class World:
             store=self.store,
             vault=self.vault,
             starts=self.starts,
-            calls=Calls(vault=self.vault, starts=self.starts),
+            calls=Calls(vault=self.vault, starts=self.starts, filters=Filters()),
             limit=self.limit,
         )
         self.sessions = Sessions(store=self.store, vault=self.vault, starts=self.starts)

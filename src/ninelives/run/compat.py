@@ -17,7 +17,7 @@ from typing import Any
 from ninelives import answers, connections, host, marks, salesforce
 from ninelives.errors import NinelivesError, NotSupported
 from ninelives.event import AttrDict, Event
-from ninelives.run import compat_helpers, compat_store
+from ninelives.run import compat_helpers, compat_messages, compat_store
 
 _PACKAGE = "autokitteh"
 
@@ -136,12 +136,18 @@ def _not_yet(name: str) -> Callable[..., Any]:
 
 
 def _events(_module: ModuleType) -> dict[str, Callable[..., Any]]:
-    waiting = {name: _not_yet(name) for name in ("subscribe", "unsubscribe", "next_event")}
-    return _all_translated({**waiting, "start": answers.start})
+    return {**_own(compat_messages.EVENTS), **_all_translated({"start": answers.start})}
 
 
 def _signals(_module: ModuleType) -> dict[str, Callable[..., Any]]:
-    return _all_translated({name: _not_yet(name) for name in ("signal", "next_signal")})
+    return _own(compat_messages.SIGNALS)
+
+
+def _own(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    """Return functions as the package's own: they are never steps."""
+    for function in functions.values():
+        function.__module__ = _PACKAGE
+    return dict(functions)
 
 
 def _outcomes(_module: ModuleType) -> dict[str, Callable[..., Any]]:

@@ -1,16 +1,15 @@
 """Finds an entry point in a build and calls it with the event."""
 
 import asyncio
-import base64
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ninelives.errors import NinelivesError
-from ninelives.event import AttrDict, Event, attr_dict
+from ninelives.event import Event
 from ninelives.marks import Marked
 
 
@@ -39,15 +38,6 @@ def find(entrypoint: str, build_dir: str) -> Any:
 
 def _is_own(value: object, module: str) -> bool:
     return callable(value) and getattr(value, "__module__", None) == module
-
-
-def event_of(document: Mapping[str, Any], session_id: str) -> Event:
-    """Return the event that user code gets; the bytes of an HTTP body are bytes."""
-    data = attr_dict(dict(document.get("data") or {}))
-    body = data.get("body")
-    if isinstance(body, dict) and isinstance(body.get("bytes"), str):
-        body["bytes"] = base64.b64decode(body["bytes"])
-    return Event(AttrDict(data), document.get("event_id"), document.get("event_type"), session_id)
 
 
 def arguments(fn: Any, session_id: str) -> dict[str, str]:

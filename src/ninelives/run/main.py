@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from ninelives import host
-from ninelives.errors import Divergence, Stopped
+from ninelives.errors import Divergence, Restarting, Stopped
+from ninelives.messages import event_of
 from ninelives.run import compat, entry, limits, loader, loops, tracebacks
 from ninelives.run.classify import Classifier
 from ninelives.run.core import Core
@@ -30,6 +31,7 @@ from ninelives.run.past import Past
 from ninelives.run.scope import Scope, Strand, current, user_scope
 from ninelives.run.session import DurableSession, PlainSession
 from ninelives.run.tracebacks import Formatter
+from ninelives.run.waits import PARK_AFTER
 from ninelives.run.wire import Frame
 
 #: Variables of this process that a session keeps; everything else comes with the `start` frame.
@@ -129,9 +131,10 @@ class _Run:
         if self._core is None:
             signal.signal(_STOP_SIGNAL, _raise_stopped)
             self._output.is_single = True
-            host.install(PlainSession(self._link, self._masks, self._session_id, connections))
+            plain = PlainSession(self._link, self._masks, self._session_id, connections)
+            host.install(plain)
             self._output.install(lambda _file, _text: False)
-            self._link.start({"stop": self._stop_plain})
+            self._link.start({"stop": self._stop_plain, "mail": plain.mail})
         else:
             self._begin_durable(self._core, connections)
         compat.install(self._classifier.mark)
@@ -146,13 +149,14 @@ class _Run:
             self._stop(frame)
 
     def _begin_durable(self, core: Core, connections: Any) -> None:
-        durable = self._durable = DurableSession(core, connections)
+        park_after = float(self._start.get("park_after") or PARK_AFTER)
+        durable = self._durable = DurableSession(core, connections, park_after)
         host.install(durable)
         self._output.install(durable.print_to)
         core.flush_output = self._output.flush
         core.end_with = self._end_with
         durable.install()
-        self._link.start({"stop": self._stop})
+        self._link.start({"stop": self._stop, "mail": durable.mail})
 
     def _loading(self) -> Callable[[], None]:
         """Begin a module's top level: no call is a step, clock and chance are the session's."""
@@ -170,6 +174,8 @@ class _Run:
             return "completed", self._call(self._entry_point()), None
         except Stopped:
             return "stopped", None, None
+        except Restarting as restart:
+            return "restart", restart.data, None
         except asyncio.CancelledError as error:
             is_stop = self._core is not None and self._core.was_stopped
             return ("stopped", None, None) if is_stop else ("error", None, error)
@@ -190,7 +196,7 @@ class _Run:
             leave()
 
     def _call(self, found: Any) -> Any:
-        event = entry.event_of(self._start.get("event") or {}, self._session_id)
+        event = event_of(self._start.get("event") or {}, self._session_id)
         if self._durable is None:
             return entry.call(found, event, self._session_id)
         token = current.set(user_scope(self._strand))
@@ -222,6 +228,9 @@ class _Run:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
         self._output.end()
+        if state == "restart":
+            self._report("completed", b"", None, result)
+            return
         document = None if error is None else self._document(error)
         self._report(state, b"" if error is not None else self._result(result), document)
 
@@ -231,8 +240,15 @@ class _Run:
         self._report("error", b"", self._document(error))
         os._exit(0)
 
-    def _report(self, state: str, body: bytes, document: Mapping[str, Any] | None) -> None:
-        self._link.ask({"t": "done", "state": state, "error": document}, body)
+    def _report(
+        self,
+        state: str,
+        body: bytes,
+        document: Mapping[str, Any] | None,
+        restart: Mapping[str, Any] | None = None,
+    ) -> None:
+        head = {"t": "done", "state": state, "error": document}
+        self._link.ask(head if restart is None else {**head, "restart": restart}, body)
 
     def _result(self, result: Any) -> bytes:
         try:

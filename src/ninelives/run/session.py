@@ -6,10 +6,17 @@ import contextlib
 import inspect
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ninelives.errors import ConnectionNotReady, NinelivesError, NotSupported, TokenRefused
+from ninelives.errors import (
+    ConnectionNotReady,
+    NinelivesError,
+    NoSuchSource,
+    NotSupported,
+    SessionEnded,
+    TokenRefused,
+)
 from ninelives.host import Function, Mark
 from ninelives.run import core as cores
 from ninelives.run import instrument, loops
@@ -22,13 +29,14 @@ from ninelives.run.core import Core
 from ninelives.run.iterators import Iterators
 from ninelives.run.link import Link
 from ninelives.run.loops import Policy
+from ninelives.run.mailbox import Mailbox, PlainMailbox
 from ninelives.run.masking import Masks
 from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
 from ninelives.run.steps import Steps
 from ninelives.run.threads import Threads
 from ninelives.run.turns import Entry
-from ninelives.run.waits import Waits
+from ninelives.run.waits import PARK_AFTER, Waits
 from ninelives.run.wire import Frame
 
 _wall = time.time
@@ -40,6 +48,8 @@ _ANSWERED: Final[dict[str, type[Exception]]] = {
     "KeyError": KeyError,
     "NotImplementedError": NotSupported,
     "ConnectionNotReady": ConnectionNotReady,
+    "NoSuchSource": NoSuchSource,
+    "SessionEnded": SessionEnded,
     "TokenRefused": TokenRefused,
 }
 
@@ -50,6 +60,7 @@ class Talk:
     def __init__(self, link: Link, masks: Masks, session_id: str, connections: Iterable[str]) -> None:
         self.link: Final = link
         self.masks: Final = masks
+        self.plain_mailbox: Final = PlainMailbox(link)
         self._session_id = session_id
         self._connections = frozenset(connections)
 
@@ -102,6 +113,21 @@ class PlainSession(Talk):
         """Have the server do something."""
         return self.ask(name, args)
 
+    def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:  # noqa: ARG002
+        """Wait for something, in place; the session is shown as waiting meanwhile."""
+        return _answered(self.plain_mailbox.wait(name, _json(name, args), self._tell))
+
+    def wait_async(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
+        """Return an awaitable that waits for something."""
+        return asyncio.to_thread(self.wait, name, args, topics)
+
+    def _tell(self, is_waiting: bool) -> None:
+        self.link.send({"t": "waiting", "is_waiting": is_waiting})
+
+    def mail(self, _frame: Frame) -> None:
+        """Take the word that something has come into the inbox; in the link's thread."""
+        self.plain_mailbox.look()
+
     def direct(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that changes nothing."""
         return contextlib.nullcontext()
@@ -113,12 +139,13 @@ class PlainSession(Talk):
 class DurableSession(Talk):
     """A durable session: everything that reaches the world is recorded."""
 
-    def __init__(self, core: Core, connections: Iterable[str]) -> None:
+    def __init__(self, core: Core, connections: Iterable[str], park_after: float = PARK_AFTER) -> None:
         super().__init__(core.link, core.masks, core.session_id, connections)
         self._core = core
         registry = Registry(core.masks, core.classifier.is_user_class)
         core.digests.live_form = registry.form
-        self._waits = Waits(core, registry)
+        self._waits = Waits(core, registry, park_after)
+        self._mailbox = Mailbox(core, self._waits)
         self._async = AsyncSteps(core, registry)
         self._steps = Steps(core, registry, self._async)
         self._iterators = Iterators(core, registry, self._steps, self._async)
@@ -221,6 +248,28 @@ class DurableSession(Talk):
         if turns.is_alone:
             return self._taken(self.link.ask(head))
         return self._in_turn(head)
+
+    def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
+        """Wait until the server has an answer, and record it; a long wait parks the session."""
+        scope, args = current.get(), _json(name, args)
+        if scope is None or not scope.records:
+            return _answered(self.plain_mailbox.wait(name, args))
+        return _answered(self._mailbox.wait(scope, name, args, topics))
+
+    def wait_async(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
+        """Return a coroutine that waits until the server has an answer."""
+        scope, args = current.get(), _json(name, args)
+        if scope is None or not scope.records:
+            return asyncio.to_thread(self.wait, name, args, topics)
+        return self._waited(self._mailbox.wait_async(scope, name, args, topics))
+
+    async def _waited(self, answer: Any) -> Any:
+        return _answered(await answer)
+
+    def mail(self, _frame: Frame) -> None:
+        """Take the word that something has come into the inbox; in the link's thread."""
+        self.plain_mailbox.look()
+        self._mailbox.look()
 
     def _taken(self, frame: Frame) -> Any:
         self._core.acknowledged(frame)

@@ -1,16 +1,18 @@
 """Waiting for time to pass: recorded, so that a wait ends once, whatever happens meanwhile.
 
 A wait's deadline is committed when it begins, where it is long enough to matter. While all strands wait long,
-the session is parked: its process ends, and another one goes on when the time has come.
+the session is parked: its process ends, and another one goes on when the time has come, or the mail.
+How long a wait for mail will last nobody knows: it counts as long once it has been.
 """
 
 import asyncio
+import math
 import os
 import struct
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from ninelives.run.core import STARTED, Core, stopped
 from ninelives.run.link import Timer
@@ -39,6 +41,20 @@ _wall = time.time
 _now = time.monotonic
 _real_sleep = time.sleep
 _real_async_sleep = asyncio.sleep
+
+
+class Mail(Protocol):
+    """A wait for what comes into the inbox (`mailbox`).
+
+    Attributes:
+        deadline: When it ends in any case. seconds since 1970
+        since: When it began; of the monotonic clock.
+        topics: What of the inbox it waits for.
+    """
+
+    deadline: float
+    since: float
+    topics: Sequence[str]
 
 
 class Wait:
@@ -85,12 +101,15 @@ class Waits:
         self._registry = registry
         self._park_after = park_after
         self._open: set[Wait] = set()
+        self._mail: dict[int, Mail] = {}
         self._handles: dict[int, Wait] = {}
         self._lock = threading.Lock()
         self._is_considering = False
         self._has_told = False
         self._is_parking = False
         self._stay_until = 0.0
+        #: Called when the server says that something has arrived.
+        self.on_stay: Callable[[], None] = _nothing
         core.on_idle = self._idle
 
     # --- sleeping -----------------------------------------------------------------------------------------
@@ -245,11 +264,26 @@ class Waits:
         head["preview"] = {"args": [wait.seconds], "until": wait.deadline}
         return head
 
+    # --- waits for mail -------------------------------------------------------------------------------------
+
+    def begun(self, mail: Mail) -> None:
+        """Note that there is a wait for mail; in the link's thread."""
+        with self._lock:
+            self._mail[id(mail)] = mail
+        self._idle()
+
+    def ended(self, mail: Mail) -> None:
+        """Forget a wait for mail."""
+        with self._lock:
+            found = self._mail.pop(id(mail), None)
+        if found is not None:
+            self._tell(is_waiting=False)
+
     # --- parking ------------------------------------------------------------------------------------------
 
     def _idle(self) -> None:
         """Nobody can go on: see soon whether the session can be parked."""
-        if self._open and not self._is_considering:
+        if (self._open or self._mail) and not self._is_considering:
             self._is_considering = True
             self._core.link.soon(self._consider)
 
@@ -257,25 +291,34 @@ class Waits:
         """Park, or say that all strands wait; in the link's thread."""
         self._is_considering = False
         with self._lock:
-            open_waits = list(self._open)
-        if not open_waits or self._is_parking or not self._core.turns.is_idle:
+            open_waits, mail = list(self._open), list(self._mail.values())
+        if not (open_waits or mail) or self._is_parking or not self._core.turns.is_idle:
             return
-        until = min(wait.deadline for wait in open_waits)
+        until = min(*(wait.deadline for wait in open_waits), *(wait.deadline for wait in mail), math.inf)
         left = until - _wall()
         if left > _ANNOUNCED:
             self._tell(is_waiting=True)
-        if self._may_park(left):
-            for wait in open_waits:
-                if not wait.is_announced:
-                    self._announce(wait)
-            self._is_parking = True
-            self._core.link.post({"t": "park", "until": until}, self._parked)
+        longest = self._longest()
+        if left <= longest or _now() < self._stay_until:
+            return
+        newest = max((wait.since for wait in mail), default=-math.inf)
+        if newest + longest > _now():
+            self._core.link.at(newest + longest, self._consider)
+        else:
+            self._park(open_waits, None if until == math.inf else until, mail)
 
-    def _may_park(self, left: float) -> bool:
+    def _longest(self) -> float:
+        """Return for how many seconds a wait is made in place."""
         longest = max(self._park_after, _REPLAYS * self._core.replay_seconds)
-        if self._registry.holds_unique:
-            longest = max(longest, _UNIQUE_KEPT)
-        return left > longest and _now() >= self._stay_until
+        return max(longest, _UNIQUE_KEPT) if self._registry.holds_unique else longest
+
+    def _park(self, open_waits: Iterable[Wait], until: float | None, mail: Iterable[Mail]) -> None:
+        for wait in open_waits:
+            if not wait.is_announced:
+                self._announce(wait)
+        self._is_parking = True
+        awaits = sorted({topic for wait in mail for topic in wait.topics})
+        self._core.link.post({"t": "park", "until": until, "awaits": awaits}, self._parked)
 
     def _parked(self, frame: Frame) -> None:
         if frame.type == "parked":
@@ -283,11 +326,16 @@ class Waits:
         self._is_parking = False
         self._stay_until = _now() + _STAY
         self._core.link.at(self._stay_until, self._consider)
+        self.on_stay()
 
     def _tell(self, *, is_waiting: bool) -> None:
         if self._has_told is not is_waiting:
             self._has_told = is_waiting
             self._core.link.send({"t": "waiting", "is_waiting": is_waiting})
+
+
+def _nothing() -> None:
+    pass
 
 
 def _is_long(seconds: Any) -> bool:

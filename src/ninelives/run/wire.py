@@ -8,17 +8,19 @@ Session -> supervisor -> server
     hello   pid (stops at the supervisor)
     record  i track strand n kind name digest status attempt start end preview    body: value
     call    i key{strand,n}|null name args digest start preview                   body: optional
-    park    i until|null
+    park    i until|null awaits[topic]
     waiting is_waiting (all strands wait, or not any more)
-    done    i state error|null                                     body: result as JSON
+    done    i state error|null restart|absent (data of a successor)  body: result as JSON
 Server -> supervisor -> session
     start   session_id entrypoint is_durable env event seed secrets semantics records limits
-            (first frame)
+            park_after (first frame)
     past    seq track strand n kind name digest status attempt start end          body: value
     go      (the journal is complete)
     ack     i seq
     refuse  i reason (`fenced`, `different`, `limit`)
     answer  i seq|null value|null error{type,message}|null                        body: optional
+    wait    i until|null left|null (a call that waits found nothing: ask again when there is mail)
+    mail    (something has come into the inbox)
     parked  i          stay  i
     stop    reason     (graceful: raise `Stopped` in strand 0)
     done_ok i

@@ -154,7 +154,7 @@ def _put(tx: Tx, subscription: Subscription, event: SealedEvent) -> None:
         subscription.session_id,
         kind="event",
         name=event.new.event_type,
-        subscription_id=subscription.id,
+        topic=subscription.id,
         event_id=event.id,
     )
 

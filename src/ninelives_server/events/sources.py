@@ -129,8 +129,9 @@ class Sources:
                 notices.subscribed("trigger") as by_trigger,
                 notices.subscribed("deployment") as by_deployment,
                 notices.subscribed("connection") as by_connection,
+                notices.subscribed("subscription") as by_subscription,
             ):
-                changes = (by_trigger, by_deployment, by_connection)
+                changes = (by_trigger, by_deployment, by_connection, by_subscription)
                 while True:
                     for change in changes:
                         change.take()

@@ -43,6 +43,7 @@ class NewSession:
         data: `event.data`.
         is_queued: Whether it starts only when the limits of its trigger or project let it.
         queue_key: Digest of its key's value: of each, one at a time.
+        first_id: The first of a row of restarts, where this is a successor.
     """
 
     id: str
@@ -57,6 +58,7 @@ class NewSession:
     event_id: str | None = None
     trigger_id: str | None = None
     parent_id: str | None = None
+    first_id: str | None = None
     record_id: str | None = None
     memo: Mapping[str, str] = field(default_factory=dict)
     traceparent: str | None = None
@@ -76,6 +78,7 @@ class Session:
         admitted_at: When the limits let it start; `None` while it queues.
         queue_reason: Why it is still `created`, for people.
         queue_position: Its place in its line, from 1; `None` where it does not queue, or was not asked for.
+        first_id: Of the session that began a row of restarts; `None` for that one itself.
     """
 
     id: SessionId
@@ -86,6 +89,7 @@ class Session:
     event_id: str | None
     trigger_id: str | None
     parent_id: str | None
+    first_id: str | None
     record_id: str | None
     entrypoint: str
     is_durable: bool

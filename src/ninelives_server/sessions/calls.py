@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ninelives_server import ids
-from ninelives_server.model.sessions import NewSession
-from ninelives_server.sessions.commit import CallFailed
-from ninelives_server.sessions.records import Call
+from ninelives_server.model.sessions import NewSession, Session
+from ninelives_server.sessions.mail import ChecksFilters, Mail
+from ninelives_server.sessions.records import Call, CallFailed
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import outcomes, sessions, values
+from ninelives_server.store import inbox, outcomes, sessions, values
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head
 from ninelives_server.vault.vault import Vault
@@ -31,9 +31,11 @@ _Run = Callable[[Tx, Head, Mapping[str, Any], Call], Any]
 class Calls:
     """What sessions may ask of the database."""
 
-    def __init__(self, *, vault: Vault, starts: Starts) -> None:
+    def __init__(self, *, vault: Vault, starts: Starts, filters: ChecksFilters) -> None:
         self._vault = vault
         self._starts = starts
+        self._mail = Mail(vault=vault, filters=filters)
+        self.give_back = self._mail.give_back
         self._by_name: dict[str, _Run] = {
             "store.get": self._get,
             "store.set": self._set,
@@ -45,10 +47,11 @@ class Calls:
             "store.unpublish": self._unpublish,
             "outcome": self._outcome,
             "start": self._start,
+            **self._mail.calls(),
         }
 
     def run(self, tx: Tx, head: Head, call: Call) -> Any:
-        """Do what a call asks for and return a JSON value.
+        """Do what a call asks for and return a JSON value, or `mail.NOTHING` where a wait has to go on.
 
         Raises:
             CallFailed: User code is told what was wrong.
@@ -124,7 +127,7 @@ class Calls:
 
     def _outcome(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
         session = sessions.by_id(tx, head.id)
-        event_id = args.get("event_id") or (session and session.event_id)
+        event_id = args.get("event_id") or (session and sessions.event_of(tx, session))
         if not event_id or not sessions.owns_event(tx, head.project_id, event_id):
             raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
         outcome_id = outcomes.new_id()
@@ -161,6 +164,39 @@ class Calls:
             created_by=parent.id,
         )
         self._starts.create(tx, new)
+        return new.id
+
+    def restart(self, tx: Tx, session: Session, data: Mapping[str, Any]) -> str:
+        """Make the successor of a session that is about to end; it gets its inbox, subscriptions, children.
+
+        It runs what is in service now, where that still has the entry point: a restart is the moment at
+        which a long-lived session can take up new code.
+        """
+        target = sessions.Target(session.project_id, session.deployment_id, session.build_id)
+        active = sessions.active_target(tx, session.org_id, session.project_id)
+        if active is not None and session.entrypoint in sessions.entrypoints(tx, active.build_id):
+            target = active
+        new = NewSession(
+            id=ids.new("ses"),
+            org_id=session.org_id,
+            project_id=target.project_id,
+            deployment_id=target.deployment_id,
+            build_id=target.build_id,
+            entrypoint=session.entrypoint,
+            is_durable=session.is_durable,
+            data=data,
+            # The event itself has its session: the successor is known by its trigger only.
+            trigger_id=session.trigger_id,
+            record_id=session.record_id,
+            parent_id=session.parent_id,
+            first_id=session.first_id or session.id,
+            memo={**session.memo, "restarted_from": session.id},
+            traceparent=session.traceparent,
+            created_by=session.created_by,
+        )
+        self._starts.create(tx, new)
+        inbox.hand_over(tx, session.id, new.id)
+        sessions.succeed(tx, session.id, new.id)
         return new.id
 
 

@@ -7,14 +7,26 @@ a savepoint. An operation that is refused fails nothing but itself.
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from ninelives_server import log
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import ends, limits, records
 from ninelives_server.sessions.limits import Limits
-from ninelives_server.sessions.records import Answer, Call, Died, Done, Op, Park, Put, Record, Waiting
+from ninelives_server.sessions.mail import NOTHING
+from ninelives_server.sessions.records import (
+    Answer,
+    Call,
+    CallFailed,
+    Died,
+    Done,
+    Op,
+    Park,
+    Put,
+    Record,
+    Waiting,
+)
 from ninelives_server.store import inbox, journal, sessions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head, Key, Row
@@ -22,6 +34,12 @@ from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
 
+#: Calls that may have to wait for their answer.
+WAITS = frozenset({"next_event", "next_signal"})
+#: Undoes the delivery that a wait's record holds.
+GIVE_BACK = "give_back"
+#: A longer time-out is no different from a very long one. seconds
+_LONGEST_WAIT = 100 * 365 * 86400.0
 #: The largest result of a session. bytes
 RESULT_LIMIT = 8 * 1024 * 1024
 
@@ -30,20 +48,20 @@ class Answers(Protocol):
     """Does what a call asks for (`sessions.calls`)."""
 
     def run(self, tx: Tx, head: Head, call: Call) -> Any:
-        """Do it and return a JSON value.
+        """Do it and return a JSON value, or `NOTHING` where a wait has to go on.
 
         Raises:
             CallFailed: User code is told.
         """
         ...
 
+    def give_back(self, tx: Tx, head: Head, found: Mapping[str, Any]) -> None:
+        """Put what a wait has found back into the inbox, before everything else."""
+        ...
 
-class CallFailed(Exception):
-    """A call came to an error that user code gets."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+    def restart(self, tx: Tx, session: Session, data: Mapping[str, Any]) -> str:
+        """Make the successor of a session that is about to end, and return its id."""
+        ...
 
 
 def context(session_id: str, key: Key, column: str) -> str:
@@ -77,7 +95,7 @@ class Unit:
 
     def run(self, ops: Sequence[Op]) -> list[Answer]:
         """Do the operations and return their answers, in the same order."""
-        self._heads = journal.heads(self._tx, (op.session_id for op in ops))
+        self._heads = self._locked(ops)
         answers: dict[int, Answer] = {}
         waiting = list(range(len(ops)))
         while waiting:
@@ -90,6 +108,16 @@ class Unit:
         for session_id in {op.session_id for op in ops}:
             self._tx.notify("session", session_id)
         return [answers[index] for index in range(len(ops))]
+
+    def _locked(self, ops: Sequence[Op]) -> dict[str, Head]:
+        """Lock all sessions that this unit may write to, at once and in order: no two units then block."""
+        own = {op.session_id for op in ops}
+        told = {str(op.args.get("session_id")) for op in ops if isinstance(op, Call) and op.name == "signal"}
+        ending = [op.session_id for op in ops if isinstance(op, Done | Died)]
+        if ending:
+            told.update(sessions.parents(self._tx, ending))
+        heads = journal.heads(self._tx, own | told)
+        return {sid: head for sid, head in heads.items() if sid in own}
 
     # --- records ----------------------------------------------------------------------------------
 
@@ -214,6 +242,9 @@ class Unit:
                 return self._put_one(op)
 
     def _call(self, head: Head, call: Call) -> Answer:
+        if call.name == GIVE_BACK:
+            self._give_back(head, Key("call", str(call.args["strand"]), int(call.args["n"])))
+            return records.Answered(None, None, None)
         if call.key is None:
             return self._answer(head, call, None) if is_live(head) else records.Refused("fenced")
         key = Key("call", *call.key)
@@ -221,6 +252,8 @@ class Unit:
         if there is not None:
             if (there.name, there.digest) != (call.name, call.digest):
                 return records.Refused("different")
+            if there.status == records.STARTED and is_live(head):
+                return self._answer(head, call, key, there)
             told = json.loads(self._value(head, there) or b"{}")
             return records.Answered(there.seq, told.get("value"), told.get("error"))
         if not is_live(head):
@@ -230,7 +263,7 @@ class Unit:
             return records.Refused("limit")
         return self._answer(head, call, key)
 
-    def _answer(self, head: Head, call: Call, key: Key | None) -> Answer:
+    def _answer(self, head: Head, call: Call, key: Key | None, there: Row | None = None) -> Answer:
         """Do what a call asks for; record what it came to in the same transaction."""
         value, error = None, None
         try:
@@ -238,26 +271,74 @@ class Unit:
                 value = self._calls.run(self._tx, head, call)
         except CallFailed as failed:
             error = {"type": failed.kind, "message": str(failed)}
+        if value is NOTHING:
+            return self._nothing_yet(head, call, key, there)
+        if error is not None:
+            return self._recorded(head, call, key, there, "error", {"error": error})
+        return self._recorded(head, call, key, there, "ok", {"value": value})
+
+    def _nothing_yet(self, head: Head, call: Call, key: Key | None, there: Row | None) -> Answer:
+        """Let a wait go on, or end it where its time is over; its deadline is written down when it begins."""
+        until = self._wait_until(head, call, there)
+        left = None if until is None else (until - self._tx.now).total_seconds()
+        if left is not None and left <= 0:
+            return self._recorded(head, call, key, there, "fired", {"value": None})
+        if key is not None and there is None:
+            document = {"until": records.seconds_of(until)}
+            self._recorded(head, call, key, None, records.STARTED, document)
+        return records.Pending(until, left)
+
+    def _give_back(self, head: Head, key: Key) -> None:
+        """Put back what a wait got that nobody waited for any more when it came; once."""
+        there = journal.by_keys(self._tx, head.id, [key]).get(key)
+        if there is None or there.name not in WAITS or there.status != "ok" or not is_live(head):
+            return
+        found = json.loads(self._value(head, there) or b"{}").get("value")
+        if found is not None:
+            self._calls.give_back(self._tx, head, found)
+        journal.replace(self._tx, there._replace(status="cancelled", sealed_value=None))
+
+    def _wait_until(self, head: Head, call: Call, there: Row | None) -> datetime | None:
+        if there is not None:
+            return records.time_of(json.loads(self._value(head, there) or b"{}").get("until"))
+        timeout = call.args.get("timeout")
+        if timeout is None:
+            return None
+        return self._tx.now + timedelta(seconds=min(float(timeout), _LONGEST_WAIT))
+
+    def _recorded(
+        self,
+        head: Head,
+        call: Call,
+        key: Key | None,
+        there: Row | None,
+        status: str,
+        told: Mapping[str, Any],
+    ) -> Answer:
+        """Write down what a call came to; `there` is the record of a wait that has begun."""
+        value, error = told.get("value"), told.get("error")
         if key is None:
             return records.Answered(None, value, error)
-        told = json.dumps({"value": value} if error is None else {"error": error}).encode()
         record = Record(
             track=key.track,
             strand=key.strand,
             n=key.n,
-            kind="step",
+            kind="wait" if call.name in WAITS else "step",
             name=call.name,
             digest=call.digest,
-            status="ok" if error is None else "error",
+            status=status,
             attempt=1,
-            started_at=call.started_at,
-            ended_at=self._tx.now,
-            value=told,
+            started_at=call.started_at if there is None else there.started_at,
+            ended_at=None if status == records.STARTED else self._tx.now,
+            value=json.dumps(told).encode(),
             blob=None,
             preview=call.preview,
         )
         row = self._row(head, record)
-        journal.insert(self._tx, [row])
+        if there is None:
+            journal.insert(self._tx, [row])
+        else:
+            journal.replace(self._tx, row)
         self._heads[head.id] = head._replace(next_seq=head.next_seq + 1)
         journal.advance(self._tx, {head.id: head.next_seq + 1})
         return records.Answered(row.seq, value, error)
@@ -271,9 +352,10 @@ class Unit:
         is_due = op.until is not None and op.until <= self._tx.now
         session = sessions.by_id(self._tx, head.id)
         is_stopping = session is not None and session.stop_requested is not None
-        if is_due or is_stopping or inbox.has_unread(self._tx, head.id):
+        if is_due or is_stopping or inbox.has_unread(self._tx, head.id, op.awaits):
             return records.Stay()
         sessions.park(self._tx, head.id, self._until(head, session, op.until))
+        inbox.await_only(self._tx, head.id, op.awaits)
         self._heads[head.id] = head._replace(worker_id=None, state=SessionState.WAITING)
         return records.Parked()
 
@@ -299,6 +381,12 @@ class Unit:
         if result is not None and len(result) > RESULT_LIMIT:
             state, result = SessionState.ERROR, None
             error = ends.too_large(RESULT_LIMIT)
+        if op.restart is not None and state is SessionState.COMPLETED:
+            session = sessions.by_id(self._tx, head.id)
+            assert session is not None
+            if session.stop_requested is None:
+                successor_id = self._calls.restart(self._tx, session, op.restart)
+                result = json.dumps({"restarted_as": successor_id}).encode()
         self._end(head, state, result=result, error=error)
         return records.Ended()
 

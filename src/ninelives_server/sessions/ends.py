@@ -6,6 +6,7 @@ from typing import Any
 
 from ninelives.run import limits
 from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions import mail
 from ninelives_server.sessions.records import Died
 from ninelives_server.store import sessions
 from ninelives_server.store.core import Tx
@@ -36,6 +37,8 @@ def end(
     session = sessions.by_id(tx, head.id)
     if session is not None and session.stop_requested is not None:
         state = SessionState.STOPPED
+    if session is not None:
+        mail.tell_parent(tx, vault, session, state, result)
     where = f"sessions:{head.id}"
     document = None if error is None else json.dumps(error).encode()
     sessions.end(
@@ -63,7 +66,8 @@ def full(limit: int) -> dict[str, Any]:
     """Return the error of a journal that takes no more."""
     message = (
         f"the journal has reached its limit of {limit} records; "
-        "split the work among child sessions (ninelives.start)"
+        "ninelives.restart(data) ends a session and starts its successor with an empty journal; "
+        "or split the work among child sessions (ninelives.start)"
     )
     return error("JournalFull", message, seq=limit)
 

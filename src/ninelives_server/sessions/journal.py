@@ -188,7 +188,7 @@ def _is_asleep(tx: Tx, session: Session) -> bool:
     if session.state is not SessionState.WAITING or session.stop_requested is not None:
         return False
     is_due = session.wake_at is not None and session.wake_at <= tx.now + _EARLY
-    return not is_due and not inbox.has_unread(tx, session.id)
+    return not is_due and not inbox.is_awaited(tx, session.id)
 
 
 def _look(tx: Tx, session_id: str) -> Turn:

@@ -234,21 +234,25 @@ class Link:
                 self.send("ack", **about, seq=seq)
             case records.Answered(seq, value, error, body):
                 self.send("answer", body, **about, seq=seq, value=value, error=error)
+            case records.Pending(until, left):
+                self.send("wait", **about, until=records.seconds_of(until), left=left)
             case records.Refused(reason):
                 self._refuse(op.session_id, op.epoch, i, reason)
             case records.Parked():
                 self._over(op)
                 self.send("parked", **about)
-            case records.Stay():
-                self.send("stay", **about)
             case records.Ended():
                 self._over(op)
                 self.send("done_ok", **about)
             case records.Buried(outcome, delay):
                 self._over(op)
                 self.send("died_ok", **about, outcome=outcome, delay=delay)
-            case records.Noted():
-                pass
+            case records.Stay() | records.Noted():
+                self._noted(answer, about)
+
+    def _noted(self, answer: records.Stay | records.Noted, about: Mapping[str, Any]) -> None:
+        if isinstance(answer, records.Stay):
+            self.send("stay", **about)
 
     def _over(self, op: Op) -> None:
         """Forget a session; where no activity of ours will tell Temporal, do it here."""
@@ -273,6 +277,11 @@ class Link:
     def adopt(self, session_id: str, epoch: int, activity_id: str | None) -> None:
         """Let the worker go on with a session."""
         self.held[session_id] = Held(epoch, activity_id)
+
+    def mail(self, session_id: str) -> None:
+        """Tell a session that something has come into its inbox."""
+        if (held := self.held.get(session_id)) is not None:
+            self.send("mail", sid=session_id, ep=held.epoch)
 
     def kill(self, session_id: str, epoch: int, why: str) -> None:
         """Have a session's process killed with its whole tree."""

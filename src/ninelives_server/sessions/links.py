@@ -18,7 +18,7 @@ from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
 from ninelives_server.sessions.start import actor_of
-from ninelives_server.store import connections, sessions, workers
+from ninelives_server.store import connections, inbox, sessions, workers
 from ninelives_server.store.core import Store
 from ninelives_server.store.workers import Worker
 
@@ -124,6 +124,7 @@ class Links:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._group.run())
+                group.create_task(self._tell_of_mail())
                 group.create_task(self._watch())
         finally:
             for lost in self._lost.values():
@@ -146,6 +147,15 @@ class Links:
             return  # we left, not the worker: it goes on with its sessions at the next server
         logger.info("worker.link_lost", worker_id=worker_id, sessions=len(link.held))
         self._lost[worker_id] = _Lost(link, asyncio.create_task(self._bury(worker_id, link)))
+
+    async def _tell_of_mail(self) -> None:
+        """Tell sessions that wait in place of their mail; a notice that is lost costs them a little time."""
+        with self._store.notices.subscribed("mail") as notice:
+            while True:
+                await notice.wait()
+                for session_id in notice.take():
+                    if (link := self.holder(session_id)) is not None:
+                        link.mail(session_id)
 
     # --- coming -----------------------------------------------------------------------------------
 
@@ -181,6 +191,11 @@ class Links:
                 link.adopt(session_id, epoch, known.activity_id if known else None)
             else:
                 link.kill(session_id, epoch, "fenced")
+        if link.held:
+            # What came while there was no link was told to nobody.
+            unread = await self._store.read(lambda tx: inbox.with_mail(tx, list(link.held)))
+            for session_id in unread:
+                link.mail(session_id)
         held = await self._store.read(lambda tx: sessions.held_by(tx, hello.worker_id))
         for session_id, epoch in held:
             if session_id not in link.held and hello.sessions.get(session_id) != epoch:

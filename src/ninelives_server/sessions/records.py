@@ -18,6 +18,7 @@ _KINDS = frozenset({"step", "wait", "value", "log"})
 _STATUSES = frozenset({STARTED, "ok", "error", "live", "abandoned", "fired", "cancelled"})
 _ENDS = frozenset({SessionState.COMPLETED, SessionState.ERROR, SessionState.STOPPED})
 _NAME_LIMIT = 300  # characters; the column's length
+_TOPIC_LIMIT = 300  # likewise
 
 
 class Record(NamedTuple):
@@ -73,13 +74,26 @@ class Call(NamedTuple):
     preview: bytes | None
 
 
+class CallFailed(Exception):
+    """A call came to an error that user code gets."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class Park(NamedTuple):
-    """End the process until it is due or something arrives; `until=None` waits for the latter only."""
+    """End the process until it is due or something arrives; `until=None` waits for the latter only.
+
+    Attributes:
+        awaits: Topics of the inbox that start it again; `None`: all.
+    """
 
     session_id: str
     epoch: int
     i: int
     until: datetime | None
+    awaits: tuple[str, ...] | None = None
 
 
 class Waiting(NamedTuple):
@@ -91,7 +105,11 @@ class Waiting(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The session has ended by itself; `result` is JSON."""
+    """The session has ended by itself; `result` is JSON.
+
+    Attributes:
+        restart: It asked for a successor, with this for `event.data`.
+    """
 
     session_id: str
     epoch: int
@@ -99,6 +117,7 @@ class Done(NamedTuple):
     state: SessionState
     error: Mapping[str, Any] | None
     result: bytes | None
+    restart: Mapping[str, Any] | None = None
 
 
 class Died(NamedTuple):
@@ -141,6 +160,17 @@ class Answered(NamedTuple):
     body: bytes = b""
 
 
+class Pending(NamedTuple):
+    """A wait goes on: what it waits for is not there.
+
+    Attributes:
+        left: How long it will wait at most; `None`: for ever. seconds
+    """
+
+    until: datetime | None
+    left: float | None
+
+
 class Parked(NamedTuple):
     """The process may end."""
 
@@ -164,7 +194,7 @@ class Buried(NamedTuple):
     delay: float
 
 
-Answer: TypeAlias = Acked | Refused | Answered | Parked | Stay | Noted | Ended | Buried
+Answer: TypeAlias = Acked | Refused | Answered | Pending | Parked | Stay | Noted | Ended | Buried
 
 
 def time_of(value: object) -> datetime | None:
@@ -229,7 +259,16 @@ def _call(head: Mapping[str, Any], body: bytes, now: datetime) -> Call:
 
 def _done(head: Mapping[str, Any], body: bytes) -> Done:
     state = SessionState(_one_of(frozenset(_ENDS), head["state"], "state"))
-    return Done(head["sid"], int(head["ep"]), int(head["i"]), state, head.get("error"), body or None)
+    restart = head.get("restart")
+    if restart is not None and not isinstance(restart, dict):
+        raise BrokenFrame("what a successor is given is no object")
+    return Done(head["sid"], int(head["ep"]), int(head["i"]), state, head.get("error"), body or None, restart)
+
+
+def _park(head: Mapping[str, Any]) -> Park:
+    awaits = head.get("awaits")
+    topics = None if awaits is None else tuple(str(topic)[:_TOPIC_LIMIT] for topic in awaits)
+    return Park(head["sid"], int(head["ep"]), int(head["i"]), time_of(head.get("until")), topics)
 
 
 def _died(head: Mapping[str, Any]) -> Died:
@@ -258,7 +297,7 @@ def of_frame(frame: Frame, now: datetime) -> Op:
             case "call":
                 return _call(head, frame.body, now)
             case "park":
-                return Park(head["sid"], int(head["ep"]), int(head["i"]), time_of(head.get("until")))
+                return _park(head)
             case "waiting":
                 return Waiting(head["sid"], int(head["ep"]), bool(head["is_waiting"]))
             case "done":

@@ -2,7 +2,7 @@
 
 How a session stands is told by three columns together. `worker_id` names who runs it now. Without one, a
 session that is `created` or `running` should be started; one that is `waiting` is parked, and should be
-started when it is due, has something in its inbox, or is asked to stop.
+started when it is due, has something in its inbox that it awaits, or is asked to stop.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +21,8 @@ from ninelives_server.store.core import Tx
 _t = tables.sessions.c
 _COLUMNS = (
     _t.id, _t.org_id, _t.project_id, _t.deployment_id, _t.build_id, _t.event_id, _t.trigger_id, _t.parent_id,
-    _t.record_id, _t.entrypoint, _t.is_durable, _t.state, _t.state_since, _t.queue_reason, _t.memo,
-    _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
+    _t.first_id, _t.record_id, _t.entrypoint, _t.is_durable, _t.state, _t.state_since, _t.queue_reason,
+    _t.memo, _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
     _t.created_by, _t.started_at, _t.ended_at, _t.admitted_at,
 )  # fmt: skip
 _is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
@@ -64,7 +64,11 @@ _HELD_BACK = sa.select(_t.project_id).where(
         _other.project_id == _t.project_id, _other.ended_at.is_(None), _other.admitted_at.is_(None)
     ),
 )
-_EMPTY_INBOX = sa.delete(tables.inbox).where(tables.inbox.c.session_id == _id)
+# What goes with a session's end.
+_EMPTIED = [
+    sa.delete(table).where(table.c.session_id == _id)
+    for table in (tables.inbox, tables.awaited, tables.subscriptions)
+]
 _SECRETS = sa.select(tables.variables.c.name).where(
     tables.variables.c.project_id == _id, tables.variables.c.is_secret
 )
@@ -124,6 +128,7 @@ def _model(row: Any) -> Session:
         event_id=row.event_id,
         trigger_id=row.trigger_id,
         parent_id=row.parent_id,
+        first_id=row.first_id,
         record_id=row.record_id,
         entrypoint=row.entrypoint,
         is_durable=row.is_durable,
@@ -156,6 +161,7 @@ def insert(tx: Tx, new: NewSession, sealed_start: bytes, semantics: int) -> bool
         "event_id": new.event_id,
         "trigger_id": new.trigger_id,
         "parent_id": new.parent_id,
+        "first_id": new.first_id,
         "record_id": new.record_id,
         "entrypoint": new.entrypoint,
         "is_durable": new.is_durable,
@@ -288,7 +294,8 @@ def end(
             "sealed_error": error,
         },
     )
-    tx.connection.execute(_EMPTY_INBOX, {"the_id": session_id})
+    for statement in _EMPTIED:
+        tx.connection.execute(statement, {"the_id": session_id})
     tx.connection.execute(_DRAINED, {"the_id": session_id, "now": tx.now})
     for project_id in tx.connection.execute(_HELD_BACK, {"the_id": session_id}).scalars():
         tx.notify("queue", project_id)
@@ -328,7 +335,9 @@ def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
         query.where(_t.state.in_((SessionState.CREATED, SessionState.RUNNING)), _t.admitted_at.is_not(None)),
         query.where(_t.state == SessionState.WAITING, _t.wake_at <= tx.now),
     ]
-    mail = list(tx.connection.execute(sa.select(tables.inbox.c.session_id).distinct()).scalars())
+    inbox, awaited = tables.inbox.c, tables.awaited.c
+    is_awaited = sa.and_(awaited.session_id == inbox.session_id, awaited.topic.in_((inbox.topic, "*")))
+    mail = list(tx.connection.execute(sa.select(inbox.session_id).where(is_awaited).distinct()).scalars())
     questions += [query.where(_t.id.in_(mail[at : at + 500])) for at in range(0, len(mail), 500)]
     found: dict[str, None] = {}
     for question in questions:
@@ -343,6 +352,42 @@ def next_wake(tx: Tx) -> datetime | None:
     query = sa.select(sa.func.min(_t.wake_at)).where(_is_parked, _t.signalled_at.is_(None))
     at: datetime | None = tx.connection.execute(query).scalar_one()
     return at
+
+
+def newest(tx: Tx, session_id: str) -> Session | None:
+    """Return a session, or its youngest successor where it has been restarted."""
+    session = by_id(tx, session_id)
+    if session is None:
+        return None
+    first = session.first_id or session.id
+    query = sa.select(*_COLUMNS).where(_t.first_id == first, _t.org_id == session.org_id)
+    row = tx.connection.execute(query.order_by(_t.created_at.desc(), _t.id.desc()).limit(1)).first()
+    return session if row is None else _model(row)
+
+
+def event_of(tx: Tx, session: Session) -> str | None:
+    """Return the event that started a session, or the first of its row of restarts."""
+    if session.event_id is not None or session.first_id is None:
+        return session.event_id
+    query = sa.select(_t.event_id).where(_t.id == session.first_id)
+    event_id: str | None = tx.connection.execute(query).scalar_one_or_none()
+    return event_id
+
+
+def succeed(tx: Tx, session_id: str, successor_id: str) -> None:
+    """Give a successor its place in a line, and make it the one whom open children tell of their end."""
+    key = sa.select(_t.queue_key).where(_t.id == session_id).scalar_subquery()
+    tx.connection.execute(sa.update(tables.sessions).where(_t.id == successor_id).values(queue_key=key))
+    is_open = _t.state.in_((SessionState.CREATED, SessionState.RUNNING, SessionState.WAITING))
+    tx.connection.execute(
+        sa.update(tables.sessions).where(_t.parent_id == session_id, is_open).values(parent_id=successor_id)
+    )
+
+
+def parents(tx: Tx, session_ids: Sequence[str]) -> list[str]:
+    """Return the sessions that started any of these."""
+    query = sa.select(_t.parent_id).where(_t.id.in_(session_ids), _t.parent_id.is_not(None))
+    return list(tx.connection.execute(query).scalars())
 
 
 def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:

@@ -16,7 +16,14 @@ from ninelives_server.errors import Conflict
 from ninelives_server.ids import OrgId
 from ninelives_server.model.events import Stream
 from ninelives_server.store.core import Tx
-from ninelives_server.store.tables import connections, deployments, projects, streams, triggers
+from ninelives_server.store.tables import (
+    connections,
+    deployments,
+    projects,
+    streams,
+    subscriptions,
+    triggers,
+)
 
 #: Gaps that are kept with a stream; older ones go.
 GAPS_KEPT = 50
@@ -262,11 +269,15 @@ def _key(row: sa.Row[Any]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A trigger of a deployed project that wants the events of an account."""
+    """A trigger of a deployed project that wants the events of an account.
+
+    Attributes:
+        trigger_id: `None` where it is a session that has subscribed to all that the connection sends.
+    """
 
     org_id: str
     project_id: str
-    trigger_id: str
+    trigger_id: str | None
     connection_id: str
     connection_state: str
     integration: str
@@ -275,11 +286,19 @@ class Wish:
 
 
 def wishes(tx: Tx, key: StreamKey | None = None) -> list[Wish]:
-    """Return what deployed projects want to hear, of all accounts or of exactly that of a stream.
+    """Return what projects want to hear, of all accounts or of exactly that of a stream.
 
     A trigger and its connection are of the same org, and of the same project where the connection has one.
     """
-    query = (
+    return [
+        Wish(**row)
+        for query in (_by_triggers(), _by_subscriptions())
+        for row in tx.connection.execute(_of_account(query, key)).mappings()
+    ]
+
+
+def _by_triggers() -> sa.Select[Any]:
+    return (
         sa.select(
             connections.c.org_id,
             triggers.c.project_id,
@@ -303,10 +322,33 @@ def wishes(tx: Tx, key: StreamKey | None = None) -> list[Wish]:
         )
         .order_by(triggers.c.id)
     )
-    if key is not None:
-        query = query.where(
-            connections.c.org_id == key.org_id,
-            connections.c.integration == key.integration,
-            connections.c.account_key == key.account_key,
+
+
+def _by_subscriptions() -> sa.Select[Any]:
+    """Select the connections that open sessions have subscribed to, each once for a project."""
+    return (
+        sa.select(
+            connections.c.org_id,
+            subscriptions.c.project_id,
+            sa.null().label("trigger_id"),
+            subscriptions.c.connection_id,
+            connections.c.state.label("connection_state"),
+            connections.c.integration,
+            connections.c.account_key,
+            sa.literal("").label("event_type"),
         )
-    return [Wish(**row) for row in tx.connection.execute(query).mappings()]
+        .distinct()
+        .join(connections, connections.c.id == subscriptions.c.connection_id)
+        .where(connections.c.account_key.is_not(None))
+        .order_by(subscriptions.c.connection_id, subscriptions.c.project_id)
+    )
+
+
+def _of_account(query: sa.Select[Any], key: StreamKey | None) -> sa.Select[Any]:
+    if key is None:
+        return query
+    return query.where(
+        connections.c.org_id == key.org_id,
+        connections.c.integration == key.integration,
+        connections.c.account_key == key.account_key,
+    )

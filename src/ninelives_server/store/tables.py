@@ -366,6 +366,8 @@ sessions = sa.Table(
     sa.Column("event_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
     sa.Column("parent_id", sa.String(40), index=True),
+    # The first of a row of restarts, under whose id parents and signals know it; NULL for itself.
+    sa.Column("first_id", sa.String(40), index=True),
     sa.Column("record_id", sa.String(100), index=True),
     sa.Column("entrypoint", sa.String(400), nullable=False),
     sa.Column("is_durable", sa.Boolean, nullable=False),
@@ -434,26 +436,34 @@ inbox = sa.Table(
     metadata,
     _id(),
     sa.Column("session_id", sa.String(40), sa.ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("subscription_id", sa.String(40)),
+    sa.Column("n", sa.Integer, nullable=False),  # the order of arrival
+    sa.Column("topic", sa.String(300), nullable=False),  # a subscription's id, or `signal:` and its name
     sa.Column("kind", sa.String(16), nullable=False),  # event, signal
     sa.Column("name", sa.String(200), nullable=False),
-    sa.Column("event_id", sa.String(40)),
+    sa.Column("event_id", sa.String(40), index=True),
     sa.Column("sealed_payload", sa.LargeBinary),
     sa.Column("created_at", Utc, nullable=False),
-    sa.Index("ix_inbox_session_id_id", "session_id", "id"),
+    sa.Index("ix_inbox_session_id_topic", "session_id", "topic"),
+)
+
+# What of its inbox a parked session waits for: anything else does not start it. `*` is everything.
+awaited = sa.Table(
+    "awaited",
+    metadata,
+    sa.Column(
+        "session_id", sa.String(40), sa.ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
+    ),
+    sa.Column("topic", sa.String(300), primary_key=True),
 )
 
 subscriptions = sa.Table(
     "subscriptions",
     metadata,
-    _id(),
+    # The id is known in the session only: a successor or a copy of the session has its own row under it.
     sa.Column(
-        "session_id",
-        sa.String(40),
-        sa.ForeignKey("sessions.id", ondelete="CASCADE"),
-        nullable=False,
-        index=True,
+        "session_id", sa.String(40), sa.ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
     ),
+    _id(),
     sa.Column("project_id", sa.String(40), nullable=False, index=True),
     sa.Column("connection_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),

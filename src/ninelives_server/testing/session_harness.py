@@ -60,6 +60,8 @@ while True:
     control.send(str(pid).encode())
 """
 
+#: Calls that may have to wait for their answer.
+WAITS = frozenset({"next_event", "next_signal"})
 #: Answers a call of the SDK: gets the arguments, returns a value; `CallError` is what user code gets.
 Answers = Mapping[str, Callable[[Mapping[str, Any]], Any]]
 
@@ -70,6 +72,10 @@ class CallError(Exception):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class NothingYet(Exception):
+    """What an answer raises where a wait has to go on; `mail` has the session ask again."""
 
 
 class Stuck(AssertionError):
@@ -115,6 +121,10 @@ class Journal:
         self.rows[new.key] = new
         return new
 
+    def call(self, key: Mapping[str, Any]) -> Row | None:
+        """Return the step or wait at a key."""
+        return self.rows.get(("call", key["strand"], key["n"]))
+
     def in_order(self) -> list[Row]:
         """Return the records in the order of their commits."""
         return sorted(self.rows.values(), key=lambda row: row.seq)
@@ -145,6 +155,8 @@ class Outcome:
     Attributes:
         state: `completed`, `error` or `stopped`; `killed` and `parked` where the process ended before that.
         until: When a parked session is due.
+        awaits: What of its inbox a parked session waits for.
+        restart: The data of a successor, where the session asked for one.
         waiting: What the session said about whether all its strands wait, in order.
     """
 
@@ -153,6 +165,8 @@ class Outcome:
     error: dict[str, Any] | None = None
     journal: Journal = field(default_factory=Journal)
     until: float | None = None
+    awaits: list[str] | None = None
+    restart: dict[str, Any] | None = None
     waiting: list[bool] = field(default_factory=list)
 
     @property
@@ -177,6 +191,7 @@ class Program:
     event_type: str | None = None
     ca_file: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
+    park_after: float | None = None
 
 
 class Harness:
@@ -244,19 +259,23 @@ class Harness:
     @contextmanager
     def process(self, program: Program, journal: Journal) -> Iterator["Process"]:
         """Start a process of a session; it is killed at the end if it still runs."""
-        ours, theirs = socket.socketpair()
-        work = program.directory / ".work" if (program.directory / ".work").is_dir() else program.directory
-        message = f"{program.directory}\0{work}".encode()
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
-        self._control.sendmsg([message], [rights])
-        theirs.close()
-        pid = int(self._control.recv(64))
+        ours, pid = self.fork(program.directory)
         process = Process(ours, pid, program, journal)
         try:
             process.begin()
             yield process
         finally:
             process.kill()
+
+    def fork(self, directory: Path) -> tuple[socket.socket, int]:
+        """Start a session process for the code of a directory; return our end of its socket, and its pid."""
+        ours, theirs = socket.socketpair()
+        work = directory / ".work" if (directory / ".work").is_dir() else directory
+        message = f"{directory}\0{work}".encode()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [theirs.fileno()]))
+        self._control.sendmsg([message], [rights])
+        theirs.close()
+        return ours, int(self._control.recv(64))
 
     def to_the_end(self, program: Program, journal: Journal) -> Outcome:
         """Run processes of a session until it has ended, waiting through parks."""
@@ -380,7 +399,8 @@ def _more_often(now: Mapping[str, int], before: Mapping[str, int]) -> dict[str, 
 def _facts(outcome: Outcome) -> dict[str, Any]:
     error = outcome.error and {k: outcome.error[k] for k in ("type", "message", "traceback")}
     prints = outcome.journal.prints(in_steps=False)
-    return {"state": outcome.state, "result": outcome.result, "error": error, "prints": prints}
+    facts = {"state": outcome.state, "result": outcome.result, "error": error, "prints": prints}
+    return facts if outcome.restart is None else {**facts, "restart": outcome.restart}
 
 
 class Process:
@@ -414,6 +434,7 @@ class Process:
             ca_file=program.ca_file,
             connections=list(program.connections),
             limits=dict(program.limits),
+            park_after=program.park_after,
         )
         for row in self.journal.in_order():
             self._sock.sendall(wire.encode({"t": "past", "seq": row.seq, **row.head}, row.body))
@@ -472,6 +493,7 @@ class Process:
             case "done":
                 self._outcome.state = head["state"]
                 self._outcome.error = head["error"]
+                self._outcome.restart = head.get("restart")
                 self._outcome.result = json.loads(frame.body) if frame.body else None
                 self.send(t="done_ok", i=head["i"])
         return None
@@ -480,27 +502,45 @@ class Process:
         head = frame.head
         if frame.type == "record":
             self.send(t="ack", i=head["i"], seq=row.seq)
+        elif row.head["status"] == "started":
+            self.send(t="wait", i=head["i"], until=None, left=None)
         else:
             told = json.loads(row.body)
             self.send(t="answer", i=head["i"], seq=row.seq, value=told.get("value"), error=told.get("error"))
 
     def _call(self, head: dict[str, Any]) -> Row | None:
         told: dict[str, Any]
+        there = None if head["key"] is None else self.journal.call(head["key"])
+        if there is not None and there.head["status"] != "started":
+            return there
         try:
             told = {"value": self._program.answers[head["name"]](head["args"])}
+        except NothingYet:
+            return self._wait(head, there)
         except CallError as error:
             told = {"error": {"type": error.kind, "message": str(error)}}
         if head["key"] is None:
             self.send(t="answer", i=head["i"], seq=None, value=told.get("value"), error=told.get("error"))
             return None
         status = "error" if "error" in told else "ok"
-        record = {"track": "call", "kind": "step", "name": head["name"], "status": status, "attempt": 1}
+        kind = "wait" if head["name"] in WAITS else "step"
+        record = {"track": "call", "kind": kind, "name": head["name"], "status": status, "attempt": 1}
         record |= {"strand": head["key"]["strand"], "n": head["key"]["n"], "digest": head["digest"]}
         record |= {"start": head["start"], "end": head["start"], "preview": head.get("preview")}
         return self.journal.put(record, json.dumps(told).encode())
+
+    def _wait(self, head: dict[str, Any], there: Row | None) -> Row | None:
+        """Let a wait go on; that it has begun is recorded where it has a key."""
+        record = {"track": "call", "kind": "wait", "name": head["name"], "status": "started", "attempt": 1}
+        if head["key"] is not None and there is None:
+            record |= {"strand": head["key"]["strand"], "n": head["key"]["n"], "digest": head["digest"]}
+            return self.journal.put(record, b"{}")
+        self.send(t="wait", i=head["i"], until=None, left=None)
+        return None
 
     def _park(self, head: dict[str, Any], *, stay: bool) -> None:
         self.send(t="stay" if stay else "parked", i=head["i"])
         if not stay:
             self._outcome.state = "parked"
             self._outcome.until = head["until"]
+            self._outcome.awaits = head.get("awaits")

@@ -20,7 +20,7 @@ WINDOW_BYTES = 1024 * 1024
 WINDOW_FRAMES = 256
 _HEAD = struct.Struct(">II")
 #: The server's answers to a frame with the same `i`.
-_ANSWERS = frozenset({"ack", "answer", "refuse", "parked", "stay", "done_ok"})
+_ANSWERS = frozenset({"ack", "answer", "wait", "refuse", "parked", "stay", "done_ok"})
 
 #: What a process may say; the rest is for workers.
 _SAYS = frozenset({"hello", "record", "call", "park", "waiting", "done"})

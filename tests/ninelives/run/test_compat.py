@@ -171,21 +171,77 @@ def test_errors_of_the_server_are_the_packages_own(harness, program):
     assert harness.crash_everywhere(made).result == ["ses_child", "start: there is no such thing"]
 
 
-def test_what_is_not_there_yet_says_so(harness, program):
-    """An error, where the original's dummy would do nothing."""
+def test_what_subscribe_refuses_is_said_as_by_the_original(harness, program):
+    """Programs compare the text, in the package and in its modules."""
     made = program(
         """
         import autokitteh
+        from autokitteh.events import subscribe
 
         def main(event):
-            autokitteh.subscribe("crm")
-        """
+            found = []
+            for function in autokitteh.subscribe, subscribe:
+                try:
+                    function("meow", "woof")
+                except autokitteh.errors.AutoKittehError as error:
+                    found.append(str(error))
+            try:
+                subscribe("")
+            except ValueError as error:
+                found.append(type(error).__name__)
+            return found
+        """,
+        answers={"subscribe": _no_such_source},
     )
 
-    error = harness.run(made).error
+    assert harness.crash_everywhere(made).result == [
+        'subscribe: rpc error: code = Internal desc = subscribe(meow, woof) -> source "meow" not found',
+        'subscribe: rpc error: code = Internal desc = subscribe(meow, woof) -> source "meow" not found',
+        "ValueError",
+    ]
 
-    assert error["type"] == "AutoKittehError"
-    assert error["message"] == "autokitteh.subscribe is not supported by this version of Ninelives yet"
+
+def _no_such_source(args):
+    raise CallError("NoSuchSource", f"there is no connection or trigger {args['source']!r}")
+
+
+def test_a_time_out_of_zero_waits_for_ever(harness, program):
+    """As in the original; `None` and other times are what they are."""
+    asked = []
+    made = program(
+        """
+        import autokitteh
+        from autokitteh.signals import next_signal
+
+        @autokitteh.activity
+        def in_activity():
+            try:
+                autokitteh.next_event("sub_x", timeout=0)
+            except autokitteh.errors.AutoKittehError as error:
+                return str(error)
+
+        def main(event):
+            got = next_signal(["a", "b"], timeout=0)
+            assert type(got) is autokitteh.Signal
+            return [got.name, got.payload.x, autokitteh.next_event("sub_x", timeout=2).body.bytes == b"hi", in_activity()]
+        """,
+        answers={
+            "next_signal": lambda args: asked.append(args["timeout"]) or {"name": "b", "payload": {"x": 1}},
+            "next_event": lambda args: _event_once(asked, args),
+        },
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.result == ["b", 1, True, "next_event inside activity: no such subscription"]
+    assert asked == [None, 2, None]
+
+
+def _event_once(asked, args):
+    asked.append(args["timeout"])
+    if len(asked) > 2:
+        raise CallError("ValueError", "no such subscription")
+    return {"event_id": "evt_1", "event_type": "post", "data": {"body": {"bytes": "aGk="}}}
 
 
 def test_a_lock_or_an_odd_result_fails_no_session(harness, program):

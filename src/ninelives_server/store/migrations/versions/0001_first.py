@@ -446,6 +446,7 @@ def upgrade() -> None:
         sa.Column("event_id", sa.String(length=40), nullable=True),
         sa.Column("trigger_id", sa.String(length=40), nullable=True),
         sa.Column("parent_id", sa.String(length=40), nullable=True),
+        sa.Column("first_id", sa.String(length=40), nullable=True),
         sa.Column("record_id", sa.String(length=100), nullable=True),
         sa.Column("entrypoint", sa.String(length=400), nullable=False),
         sa.Column("is_durable", sa.Boolean(), nullable=False),
@@ -494,6 +495,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_sessions_event_id"), "sessions", ["event_id"], unique=False)
     op.create_index(op.f("ix_sessions_org_id"), "sessions", ["org_id"], unique=False)
+    op.create_index(op.f("ix_sessions_first_id"), "sessions", ["first_id"], unique=False)
     op.create_index(op.f("ix_sessions_parent_id"), "sessions", ["parent_id"], unique=False)
     op.create_index(op.f("ix_sessions_project_id"), "sessions", ["project_id"], unique=False)
     op.create_index(
@@ -512,7 +514,8 @@ def upgrade() -> None:
         "inbox",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("session_id", sa.String(length=40), nullable=False),
-        sa.Column("subscription_id", sa.String(length=40), nullable=True),
+        sa.Column("n", sa.Integer(), nullable=False),
+        sa.Column("topic", sa.String(length=300), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("name", sa.String(length=200), nullable=False),
         sa.Column("event_id", sa.String(length=40), nullable=True),
@@ -523,7 +526,20 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_inbox")),
     )
-    op.create_index("ix_inbox_session_id_id", "inbox", ["session_id", "id"], unique=False)
+    op.create_index(op.f("ix_inbox_event_id"), "inbox", ["event_id"], unique=False)
+    op.create_index("ix_inbox_session_id_topic", "inbox", ["session_id", "topic"], unique=False)
+    op.create_table(
+        "awaited",
+        sa.Column("session_id", sa.String(length=40), nullable=False),
+        sa.Column("topic", sa.String(length=300), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["session_id"],
+            ["sessions.id"],
+            name=op.f("fk_awaited_session_id_sessions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("session_id", "topic", name=op.f("pk_awaited")),
+    )
     op.create_table(
         "journal",
         sa.Column("session_id", sa.String(length=40), nullable=False),
@@ -550,8 +566,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "subscriptions",
-        sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("session_id", sa.String(length=40), nullable=False),
+        sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project_id", sa.String(length=40), nullable=False),
         sa.Column("connection_id", sa.String(length=40), nullable=True),
         sa.Column("trigger_id", sa.String(length=40), nullable=True),
@@ -563,9 +579,8 @@ def upgrade() -> None:
             name=op.f("fk_subscriptions_session_id_sessions"),
             ondelete="CASCADE",
         ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_subscriptions")),
+        sa.PrimaryKeyConstraint("session_id", "id", name=op.f("pk_subscriptions")),
     )
     op.create_index(op.f("ix_subscriptions_connection_id"), "subscriptions", ["connection_id"], unique=False)
     op.create_index(op.f("ix_subscriptions_project_id"), "subscriptions", ["project_id"], unique=False)
-    op.create_index(op.f("ix_subscriptions_session_id"), "subscriptions", ["session_id"], unique=False)
     op.create_index(op.f("ix_subscriptions_trigger_id"), "subscriptions", ["trigger_id"], unique=False)

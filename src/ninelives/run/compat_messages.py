@@ -1,0 +1,76 @@
+"""Events and signals as the package `autokitteh` has them: its names, its time-outs, its error texts."""
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from ninelives import messages
+from ninelives.errors import NinelivesError, NoSuchSource
+
+Timeout = float | timedelta | None
+
+
+def _error(text: str) -> Exception:
+    made: Exception = sys.modules["autokitteh.errors"].AutoKittehError(text)
+    return made
+
+
+def _timeout(timeout: Timeout) -> Timeout:
+    """Return a time-out in our meaning: there, zero is for ever."""
+    return timeout or None
+
+
+def subscribe(source: str, filter: str = "") -> str:
+    """Subscribe; what is wrong is said in the words of the original server, which programs compare."""
+    try:
+        return messages.subscribe(source, filter)
+    except NoSuchSource as error:
+        what = "ambiguous" if "is a connection and a trigger" in str(error) else "not found"
+        reason = f'subscribe({source}, {filter}) -> source "{source}" {what}'
+        raise _error(f"subscribe: rpc error: code = Internal desc = {reason}") from error
+    except ValueError as error:
+        if not source:
+            raise
+        raise _error(f"subscribe: rpc error: code = Internal desc = {error}") from error
+
+
+def unsubscribe(subscription_id: str) -> None:
+    """Unsubscribe."""
+    try:
+        messages.unsubscribe(subscription_id)
+    except ValueError as error:
+        raise _error(f"unsubscribe: {error}") from error
+
+
+def next_event(subscription_id: str | list[str], *, timeout: Timeout = None, full: bool = False) -> Any:
+    """Wait for an event; errors carry the label that the original gives them all."""
+    try:
+        return messages.next_event(subscription_id, timeout=_timeout(timeout), full=full)
+    except (NinelivesError, ValueError) as error:
+        raise _error(f"next_event inside activity: {error}") from error
+
+
+def signal(session_id: str, name: str, payload: Any = None) -> None:
+    """Send a signal."""
+    try:
+        messages.signal(session_id, name, payload)
+    except (NinelivesError, ValueError) as error:
+        raise _error(f"signal: {error}") from error
+
+
+def next_signal(name: str | list[str], *, timeout: Timeout = None) -> Any:
+    """Wait for a signal; the package's own class is returned."""
+    try:
+        found = messages.next_signal(name, timeout=_timeout(timeout))
+    except (NinelivesError, ValueError) as error:
+        raise _error(f"next_signal: {error}") from error
+    return found and sys.modules["autokitteh.signals"].Signal(found.name, found.payload)
+
+
+EVENTS: dict[str, Callable[..., Any]] = {
+    "subscribe": subscribe,
+    "unsubscribe": unsubscribe,
+    "next_event": next_event,
+}
+SIGNALS: dict[str, Callable[..., Any]] = {"signal": signal, "next_signal": next_signal}
