@@ -37,6 +37,7 @@ RUNS = {
     ("connection", "delete"): ("{fresh}/crm", "--yes"),
     ("connection", "doctor"): ("{connection_id}",),
     ("connection", "edit"): ("{project_name}/crm", "--set", "client_id=3MVG8"),
+    ("explain",): (__file__,),
     ("connection", "init"): ("{connection_id}", "--no-wait"),
     ("connection", "list"): (),
     ("connection", "refresh"): None,  # no grant: the failure is a message, not a document
