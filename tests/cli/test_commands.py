@@ -1,6 +1,7 @@
 """What commands print: one JSON document, help, next steps; and how they take secrets and names."""
 
 import json
+from pathlib import Path
 
 import click
 import pytest
@@ -253,6 +254,38 @@ def test_a_thing_is_named_by_id_or_by_project_and_name(ninelives: Terminal, thin
 
     assert set(shown) == {things.connection_id}
     assert set(triggers) == {things.trigger_id}
+
+
+def test_a_connection_of_a_manifest_is_initialised_by_one_command(ninelives: Terminal, tmp_path: Path):
+    """
+    Without its app `init` says what is missing, where the callback goes and what to type; typed like that, it
+    hands out the address of the start page.
+    """
+    name = a_name()
+    (tmp_path / "main.py").write_text("def on_lead(event):\n    print(event)\n")
+    manifest = (
+        "version: v2\nproject:\n  name: {}\n  connections:\n    - name: crm\n      integration: salesforce\n"
+    )
+    (tmp_path / "ninelives.yaml").write_text(manifest.format(name))
+    deployed = ninelives("deploy", str(tmp_path))
+
+    refused = ninelives("connection", "init", f"{name}/crm", "--no-wait", code=1)
+    started = ninelives(
+        *("connection", "init", f"{name}/crm", "--no-wait", "-o", "json"),
+        *("--set", "client_id=3MVG9", "--set", "client_secret=-"),
+        stdin="quiet\n",
+    )
+
+    assert f"ninelives connection init {name}/crm" in deployed.err
+    assert "has no Client ID and no Client Secret" in refused.err
+    assert "--set client_id=… --set client_secret=-" in refused.err
+    assert "/oauth/redirect/salesforce" in refused.err
+    assert set(started.document) == {"url", "code", "expires_at"}
+    shown = ninelives("connection", "show", f"{name}/crm", "-o", "json")
+    assert shown.document["settings"]["client_id"] == "3MVG9"
+    assert shown.document["secrets_set"] == ["client_secret"]
+    assert "/oauth/redirect/salesforce" in shown.err
+    assert "quiet" not in started.out + started.err + shown.out
 
 
 def test_a_name_is_never_part_of_the_path(ninelives: Terminal, things: Things):

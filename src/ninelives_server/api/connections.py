@@ -191,6 +191,7 @@ async def list_integrations(services: TheServices, actor: TheActor) -> documents
                 "title": integration.title,
                 "docs_url": integration.docs_url,
                 "callback_url": services.connections.callback_url(integration.name),
+                "callback_warning": services.connections.callback_warning(),
                 "auth_modes": [
                     {
                         "name": mode.name,

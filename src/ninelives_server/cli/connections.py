@@ -48,6 +48,16 @@ def _fields(
     return settings, secrets
 
 
+def _say_callback(client: Client, integration: str) -> None:
+    """Tell which callback the app at the provider must have; it goes to stderr, as all that people read."""
+    found = _integration(client, integration)
+    if not any(mode["uses_oauth"] for mode in found["auth_modes"]):
+        return
+    out.say(f"callback URL to enter in your app: {found['callback_url']}")
+    if found["callback_warning"]:
+        out.say(f"warning: {found['callback_warning']}")
+
+
 _set = click.option(
     "--set", "pairs", multiple=True, metavar="FIELD=VALUE", help="VALUE: text, `-`, `@path`, `env:NAME`"
 )
@@ -79,7 +89,8 @@ def create(
         },
     )
     if made["state"] == "init_required":
-        out.say(f"authorise it with: ninelives connection init {project}/{name}")
+        _say_callback(client, integration)
+    out.say(f"authorise it with: ninelives connection init {project}/{name}")
     out.document(output, made, out.fields)
 
 
@@ -99,7 +110,10 @@ def list_connections(project: str | None, output: str) -> None:
 def show(connection: str, output: str) -> None:
     """Show a connection (id or PROJECT/NAME)."""
     client = connect()
-    out.document(output, client.call("GET", f"/connections/{client.connection_id(connection)}"), out.fields)
+    found = client.call("GET", f"/connections/{client.connection_id(connection)}")
+    if found["state"] != "ok":
+        _say_callback(client, found["integration"])
+    out.document(output, found, out.fields)
 
 
 @connection.command("edit")
@@ -123,11 +137,22 @@ def edit(
 @connection.command("init")
 @click.argument("connection")
 @click.option("--no-wait", is_flag=True, help="print the address and do not wait for the outcome")
+@_set
 @out.option
-def init(connection: str, no_wait: bool, output: str) -> None:
-    """Authorise a connection in a browser: prints the address and waits; exit 1 unless it is ok."""
+def init(connection: str, no_wait: bool, pairs: tuple[str, ...], output: str) -> None:
+    """Authorise a connection in a browser: prints the address and waits; exit 1 unless it is ok.
+
+    A connection that a manifest brought has no app yet: enter it on the way, with --set client_id=…
+    --set client_secret=-.
+    """
     client = connect()
     connection_id = client.connection_id(connection)
+    now = client.call("GET", f"/connections/{connection_id}")
+    if pairs:
+        settings, secrets = _fields(client, now["integration"], now["auth_mode"], pairs)
+        client.call("PATCH", f"/connections/{connection_id}", body={"settings": settings, "secrets": secrets})
+    if not now["secrets_set"]:
+        _say_callback(client, now["integration"])
     start = client.call("POST", f"/connections/{connection_id}/authorise")
     if no_wait:
         shown = {name: start[name] for name in ("url", "code", "expires_at")}
@@ -138,24 +163,29 @@ def init(connection: str, no_wait: bool, output: str) -> None:
         return
     out.say(f"open this address in a browser within ten minutes:\n\n  {start['url']}\n")
     out.say(f"it may ask for this code: {start['code']}\n\nwaiting …")
-    _await_flow(client, start["flow_id"])
+    is_done = _await_flow(client, start["flow_id"])
     document = client.call("GET", f"/connections/{connection_id}")
     out.document(output, document, out.fields)
-    if document["state"] != "ok":
+    if not is_done or document["state"] != "ok":
         raise SystemExit(FAILED)
 
 
-def _await_flow(client: Client, flow_id: str) -> None:
+def _await_flow(client: Client, flow_id: str) -> bool:
+    """Wait for the end of an authorisation; say whether it went well, and where it did not, why.
+
+    A connection that was ok before stays so when a new authorisation is denied; that one has failed.
+    """
     while True:
         flow = client.call("GET", f"/flows/{flow_id}")
         if flow["status"] in {"done", "failed", "expired"}:
             outcome = flow["outcome"] or {}
-            if flow["status"] != "done":
+            is_done: bool = flow["status"] == "done"
+            if not is_done:
                 out.say(outcome.get("title", "the authorisation was not finished in time"))
                 for line in [outcome.get("message", ""), *outcome.get("next_steps", [])]:
                     if line:
                         out.say(f"  {line}")
-            return
+            return is_done
         time.sleep(0.5)
 
 

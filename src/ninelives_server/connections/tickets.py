@@ -78,7 +78,7 @@ class Tickets:
     def _has_app(self, connection: Connection) -> None:
         mode = self._parts.registry.mode(connection.integration, connection.auth_mode)
         missing = [
-            field.label
+            field
             for field in mode.fields
             if field.required
             and not (
@@ -88,8 +88,11 @@ class Tickets:
             )
         ]
         if missing:
+            labels = " and no ".join(field.label for field in missing)
+            options = " ".join(f"--set {field.name}={'-' if field.is_secret else '…'}" for field in missing)
             raise Conflict(
-                f"connection {connection.name!r} has no {' and no '.join(missing)}; enter it first",
+                f"connection {connection.name!r} has no {labels}; enter them in its form, or with "
+                f"`ninelives connection init {connection.id} {options}`",
                 code="not_configured",
             )
 
