@@ -47,6 +47,7 @@ from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.published import Published
 from ninelives_server.sessions.queues import Queues
 from ninelives_server.sessions.retention import Retention
 from ninelives_server.sessions.service import Sessions
@@ -301,6 +302,7 @@ def _composed(
         webhooks=Webhooks(
             store=store, ingest=ingest, variables=projects, body_limit=settings.webhooks.body_limit
         ),
+        published=Published(store=store, vault=vault),
         replies=Replies(store=store, vault=vault),
         starter=starter,
     )

@@ -21,6 +21,7 @@ from ninelives_server.events.webhooks import Webhooks
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.projects.service import Projects
 from ninelives_server.sessions.journal import Journal
+from ninelives_server.sessions.published import Published
 from ninelives_server.sessions.service import Sessions
 from ninelives_server.settings import Settings
 from ninelives_server.store.core import Store
@@ -52,5 +53,6 @@ class Services:
     filters: Filters
     webhooks: Webhooks
     replies: Replies
+    published: Published
     starter: Starter
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from ninelives_server.api import access, connections, health, projects, sessions, webhooks
+from ninelives_server.api import access, connections, health, projects, sessions, store, webhooks
 
 router = APIRouter()
 _v1 = APIRouter(prefix="/api/v1")
@@ -10,4 +10,5 @@ for module in (projects, connections, sessions, access):
     _v1.include_router(module.router)
 router.include_router(_v1)
 router.include_router(webhooks.router)
+router.include_router(store.router)
 router.include_router(health.router)

@@ -1,0 +1,1 @@
+INSERT INTO points VALUES (:n, :lat, :lng, :height);

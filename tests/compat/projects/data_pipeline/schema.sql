@@ -1,0 +1,1 @@
+CREATE TABLE IF NOT EXISTS points (n INTEGER, lat REAL, lng REAL, height REAL);
