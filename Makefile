@@ -8,7 +8,7 @@ ARGS ?=
 # As root no sudo; else only where apt has something to do.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup setup-dev system-packages demo test equality check lint types layers docs reference clients bench build format constraints clean
+.PHONY: help setup setup-dev system-packages demo test equality check lint types layers docs reference clients bench chaos build format constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -74,6 +74,9 @@ reference: setup-dev ## Write the reference pages that are made from the code
 bench: setup-dev ## Measure the budgets beside peers; the last line is JSON
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --group bench
 	$(BIN)/python bench/run.py $(ARGS)
+
+chaos: setup-dev system-packages ## Kill everything at random for 10 minutes and look what was lost (ARGS="--minutes 2 --sessions 60 --seed 7")
+	$(BIN)/python tests/chaos/run.py $(ARGS)
 
 build: setup-dev ## Build the wheel into dist/
 	$(BIN)/uv build --wheel -o dist

@@ -630,3 +630,28 @@ async def test_a_session_that_a_worker_holds_by_its_row_only_is_given_to_somebod
 
         await until(is_free)
         assert scheduler.failed == []
+
+
+async def test_a_session_that_its_worker_does_not_report_is_given_to_somebody_else(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    A turn that Temporal cancelled ends in the worker, and nobody tells the server; one that the reports name is
+    left alone.
+    """
+    session = await world.session()
+    other = await world.session()
+    async with serving(world, scheduler, tokens, beat=0.05) as links:
+        worker = FakeWorker(links)
+        await worker.hello()
+        epoch = await worker.claim(session.id)
+        runs = await worker.claim(other.id)
+
+        async def is_free() -> bool:
+            worker.say("runs", sessions=[{"sid": other.id, "ep": runs}])
+            held = await world.store.read(lambda tx: sessions.held_by(tx, worker.worker_id))
+            return [session_id for session_id, _ in held] == [other.id]
+
+        await until(is_free)
+        killed = await worker.hear()
+        assert (killed.type, killed.head["sid"], killed.head["ep"]) == ("kill", session.id, epoch)

@@ -68,6 +68,7 @@ class FakeServer:
         self.hellos: list[dict[str, Any]] = []
         self.messages = 0
         self.is_mute = False  # commits and does not answer
+        self.config_failures: list[int] = []  # statuses that it answers before the configuration
         self.stays = False  # answers `park` with `stay`
         self.wall_left: float | None = None  # of sessions with a limit `wall_seconds`
         self.changed = asyncio.Condition()
@@ -162,6 +163,8 @@ class FakeServer:
         return request.headers.get("authorization") == f"Bearer {TOKEN}"
 
     async def _get_config(self, request: Request) -> Response:
+        if self.config_failures:
+            return JSONResponse({}, self.config_failures.pop())
         return JSONResponse(self.config, 200 if self._may(request) else 401)
 
     async def _get_build(self, request: Request) -> Response:
@@ -223,6 +226,8 @@ class FakeServer:
 
     def _on(self, worker: str, frame: wire.Frame) -> list[bytes]:
         row = self.rows.get(frame.head["sid"])
+        if frame.type == "runs":
+            return []
         if frame.type == "claim":
             answers = [wire.encode(self._claim(worker, row, frame.head["sid"]))]
             if row is not None and row.stop:

@@ -27,6 +27,7 @@ Server -> supervisor -> session
 On the link every frame also has `sid` and `ep` (epoch), and these are added:
 Worker -> server
     hello      worker_id name slots python isolation sessions[{sid,ep}]
+    runs       sessions[{sid,ep}]      what it runs now, every 2 s
     claim      sid activity_id attempt
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes

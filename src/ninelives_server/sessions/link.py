@@ -22,6 +22,8 @@ from ninelives_server.sessions.records import Answer, Op
 logger = log.get(__name__)
 
 _AWAY = 0.5  # seconds between questions to a database that is away
+#: The first report after a claim may have been sent before it; so many in a row deny a session.
+_MISSED = 2
 #: Reasons after which a session's process must not go on.
 _FATAL = frozenset({"fenced", "limit", "failed"})
 
@@ -51,10 +53,12 @@ class Held:
     Attributes:
         activity_id: Of Temporal's activity; `None` where the worker came back to a server that never
             knew it.
+        missed: How many of the worker's reports in a row did not name it.
     """
 
     epoch: int
     activity_id: str | None
+    missed: int = 0
 
 
 class Parts(NamedTuple):
@@ -119,6 +123,8 @@ class Link:
             match frame.type:
                 case "hello":
                     self._start(self._greet(self, _hello(frame)))
+                case "runs":
+                    self._hear_report(_sessions(frame))
                 case "claim":
                     self._start(self._claim(frame))
                 case "call" if frame.head.get("name") == "token":
@@ -269,10 +275,14 @@ class Link:
         if reason in _FATAL:
             self.kill(session_id, epoch, reason)
 
-    def holds(self, session_id: str, epoch: int) -> bool:
-        """Tell whether the worker runs a session, as far as this side of the link knows."""
+    def runs(self, session_id: str, epoch: int) -> bool:
+        """Tell whether the worker runs a session: we gave it out, and its reports do not deny it."""
         held = self.held.get(session_id)
-        return held is not None and held.epoch == epoch
+        return held is not None and held.epoch == epoch and held.missed < _MISSED
+
+    def _hear_report(self, reported: Mapping[str, int]) -> None:
+        for session_id, held in self.held.items():
+            held.missed = 0 if reported.get(session_id) == held.epoch else held.missed + 1
 
     def adopt(self, session_id: str, epoch: int, activity_id: str | None) -> None:
         """Let the worker go on with a session."""
@@ -300,7 +310,15 @@ def _hello(frame: Frame) -> Hello:
             slots=int(head.get("slots") or 0),
             python=str(head.get("python") or ""),
             isolation=str(head.get("isolation") or "none"),
-            sessions={str(item["sid"]): int(item["ep"]) for item in head.get("sessions") or ()},
+            sessions=_sessions(frame),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error
+
+
+def _sessions(frame: Frame) -> dict[str, int]:
+    """Return the sessions that a worker says it runs, with their epochs."""
+    try:
+        return {str(item["sid"]): int(item["ep"]) for item in frame.head.get("sessions") or ()}
+    except (KeyError, TypeError, ValueError) as error:
+        raise BrokenFrame(f"the worker's sessions cannot be read: {error}") from error

@@ -32,6 +32,8 @@ SILENT = 8.0
 RETURN = 4.0
 #: How often links are written down as alive. seconds
 _BEAT = 2.0
+#: A session is astray that a worker does not run at so many beats in a row; its reports come as often.
+_ASTRAY = 3
 
 
 class AccessToken(Protocol):
@@ -99,7 +101,7 @@ class Links:
         self._grace = grace
         self._silent = silent
         self._beat = beat
-        self._astray: set[tuple[str, int]] = set()
+        self._astray: dict[tuple[str, int], int] = {}
         self._group = Group(journal)
         self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock, self._prepare)
         self._links: dict[str, Link] = {}
@@ -241,25 +243,29 @@ class Links:
     async def _find_astray(self, worker_ids: list[str]) -> None:
         """Take sessions back that a worker holds by its row only.
 
-        So they are left where a claim was committed and the database died before it said so, and where the
-        server had a session's process killed. At the first sight it may be a claim under way; at the second
-        one the worker was told to kill what it may run of it, and somebody else gets the session.
+        So they are left where a claim was committed and the database died before it said so, where Temporal
+        cancelled a turn, and where the server had a process killed. What is seen once may be under way; after
+        some time the worker is told to kill what it may run of it, then somebody else gets the session.
         """
-        seen: set[tuple[str, int]] = set()
+        seen: dict[tuple[str, int], int] = {}
         for worker_id in worker_ids:
             held = await self._store.read(partial(sessions.held_by, worker_id=worker_id))
             link = self._links.get(worker_id)
             if link is None:
                 continue
-            astray = [found for found in held if not link.holds(*found)]
-            for session_id, epoch in astray:
-                if (session_id, epoch) not in self._astray:
-                    link.kill(session_id, epoch, "astray")
-                    seen.add((session_id, epoch))
-                    continue
-                logger.warning("session.astray", session_id=session_id, worker_id=worker_id, epoch=epoch)
-                await self._release(session_id, epoch, None)
+            for session_id, epoch in held:
+                if not link.runs(session_id, epoch):
+                    times = self._astray.get((session_id, epoch), 0) + 1
+                    seen[session_id, epoch] = times
+                    await self._take_astray(link, session_id, epoch, times)
         self._astray = seen
+
+    async def _take_astray(self, link: Link, session_id: str, epoch: int, times: int) -> None:
+        if times == _ASTRAY:
+            logger.warning("session.astray", session_id=session_id, worker_id=link.worker_id, epoch=epoch)
+            link.kill(session_id, epoch, "astray")
+        elif times > _ASTRAY:
+            await self._release(session_id, epoch, None)
 
     async def _bury_silent(self) -> None:
         since = timedelta(seconds=self._silent)

@@ -88,15 +88,7 @@ class Client:
         Raises:
             SetupError: The token is not accepted, or the address is not that of a server.
         """
-        pause = _SHORTEST
-        while True:
-            try:
-                answer = await self._http.get(self.url("config"))
-                break
-            except httpx2.TransportError as error:
-                logger.info("server.unreachable", url=self.server_url, error=type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST)
+        answer = await self._config_answer()
         if answer.status_code in {401, 403}:
             raise SetupError(
                 f"{self.server_url} does not accept this worker's token; "
@@ -111,6 +103,22 @@ class Client:
             isolation_required=bool(given.get("isolation_required")),
             temporal_is_embedded=bool(given.get("temporal_is_embedded")),
         )
+
+    async def _config_answer(self) -> httpx2.Response:
+        """Ask until there is an answer that would stay the same."""
+        pause = _SHORTEST
+        while True:
+            said: dict[str, object]
+            try:
+                answer = await self._http.get(self.url("config"))
+                if answer.status_code < 500:
+                    return answer
+                said = {"status": answer.status_code}
+            except httpx2.TransportError as error:
+                said = {"error": type(error).__name__}
+            logger.info("server.unreachable", url=self.server_url, **said)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
 
     async def build(self, sha256: str, session_id: str) -> bytes:
         """Return a build's bundle, a `.tar.gz`."""

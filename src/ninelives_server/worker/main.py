@@ -47,6 +47,7 @@ _FAREWELL = 5.0
 _RETRY = 0.5  # seconds between attempts to reach Temporal
 #: An embedded Temporal that was killed is there again within this time. seconds
 _EMBEDDED = 10.0
+_REPORT = 2.0  # seconds between reports of what runs here
 
 T = TypeVar("T")
 
@@ -130,6 +131,7 @@ class _Life:
             link = Link(client.url("link"), client.headers, client.context, supervisor)
             supervisor.connect(link.send)
             await stack.enter_async_context(_background(link.run()))
+            await stack.enter_async_context(_background(_report(supervisor)))
             temporal = await self._unless_stopped(_connect(config, options.name))
             return 0 if temporal is None else await self._work(temporal, supervisor)
 
@@ -306,6 +308,12 @@ async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+async def _report(supervisor: Supervisor) -> None:
+    while True:
+        await asyncio.sleep(_REPORT)
+        supervisor.report()
 
 
 async def _connect(config: Config, name: str) -> Temporal:

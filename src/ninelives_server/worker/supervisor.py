@@ -108,6 +108,10 @@ class Supervisor:
             "sessions": [running.key for running in self._running.values()],
         }
 
+    def report(self) -> None:
+        """Tell the server what we run, so that nothing stays with us that we do not."""
+        self._send(wire.encode({"t": "runs", "sessions": [r.key for r in self._running.values()]}))
+
     def resend(self) -> None:
         """Send again what the server has not answered."""
         if self._watchdog is not None:
