@@ -28,6 +28,9 @@ CHANGES = {
     ("PUT", "/api/v1/projects/{project}/retention"): Change(
         "project.retention_set", "{project}", {"json": {"events": 3}}
     ),
+    ("PUT", "/api/v1/projects/{project}/concurrency"): Change(
+        "project.limited", "{project}", {"json": {"max_concurrent": 3}}
+    ),
     ("PUT", "/api/v1/projects/{project}/variables/{name}"): Change(
         "variable.set", "{project}/{name}", {"json": {"value": "x"}}
     ),
@@ -44,6 +47,7 @@ CHANGES = {
     ("POST", "/api/v1/deployments/{deployment_id}/activate"): Change(
         "deployment.activated", "{deployment_id}", {}
     ),
+    ("POST", "/api/v1/deployments/{deployment_id}/test"): Change("deployment.tested", "{deployment_id}", {}),
     ("POST", "/api/v1/connections"): Change(
         "connection.created",
         "answer.id",
@@ -92,6 +96,7 @@ FIRST = {
         "/deployments/{deployment_id}/deactivate",
     ],
     ("POST", "/api/v1/deployments/{deployment_id}/activate"): ["/deployments/{deployment_id}/deactivate"],
+    ("POST", "/api/v1/deployments/{deployment_id}/test"): ["/deployments/{deployment_id}/deactivate"],
 }
 
 

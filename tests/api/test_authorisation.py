@@ -13,11 +13,13 @@ BODIES = {
     ("POST", "/api/v1/projects"): {"json": {"name": "never_made"}},
     ("DELETE", "/api/v1/projects/{project}"): {},
     ("PUT", "/api/v1/projects/{project}/retention"): {"json": {"sessions": 7}},
+    ("PUT", "/api/v1/projects/{project}/concurrency"): {"json": {"max_concurrent": 3}},
     ("PUT", "/api/v1/projects/{project}/variables/{name}"): {"json": {"value": "x"}},
     ("DELETE", "/api/v1/projects/{project}/variables/{name}"): {},
     ("POST", "/api/v1/projects/{project}/sessions"): {"json": {"entrypoint": "main.py:on_open"}},
     ("POST", "/api/v1/deploys"): {"content": a_bundle("never_deployed")},
     ("POST", "/api/v1/deployments/{deployment_id}/activate"): {},
+    ("POST", "/api/v1/deployments/{deployment_id}/test"): {},
     ("POST", "/api/v1/deployments/{deployment_id}/deactivate"): {},
     ("DELETE", "/api/v1/deployments/{deployment_id}"): {},
     ("POST", "/api/v1/connections"): {

@@ -215,7 +215,7 @@ async def test_an_event_is_dispatched_to_a_deployment_that_is_not_active(world: 
     connection = await a_connection(world.store, shop.project)
     await a_trigger(world.store, shop.project, type=TriggerType.CONNECTION, connection_id=connection.id)
     build = await a_build(world.store, shop.project, sha256="1" * 64)
-    other = await a_deployment(world.store, build, state=DeploymentState.INACTIVE)
+    other = await a_deployment(world.store, build, state=DeploymentState.TESTING)
     [(event_id, _)] = await world.ingest.record([a_new_event(shop.project.id, connection_id=connection.id)])
 
     await world.events.redispatch(shop.actor, event_id, deployment_id=other.id)
@@ -265,3 +265,35 @@ async def test_a_schedule_s_status_has_its_next_time(world: World):
     assert status.next_at is not None
     assert f"{status.next_at:%Y-%m-%d %H:%M:%S %z}" == "2100-01-01 03:00:00 +0000"
     assert resting.next_at is None
+
+
+async def test_a_session_can_be_started_on_a_deployment_that_is_testing(world: World):
+    """
+    New code is tried with the project's connections while the active deployment serves.
+    """
+    shop = await world.shop()
+    build = await a_build(world.store, shop.project, sha256="1" * 64, entrypoints=("main.py:new",))
+    other = await a_deployment(world.store, build, state=DeploymentState.TESTING)
+
+    session = await world.events.start_session(
+        shop.actor, shop.project.id, "main.py:new", {"a": 1}, deployment_id=other.id
+    )
+
+    assert (session.deployment_id, session.build_id) == (other.id, build.id)
+
+
+async def test_a_deployment_out_of_service_takes_nothing_even_by_name(world: World):
+    """
+    The message says how to test it.
+    """
+    shop = await world.shop()
+    build = await a_build(world.store, shop.project, sha256="1" * 64)
+    other = await a_deployment(world.store, build, state=DeploymentState.INACTIVE)
+    [(event_id, _)] = await world.ingest.record([a_new_event(shop.project.id)])
+
+    with pytest.raises(Conflict, match=f"is inactive; run `ninelives deployment test {other.id}` first"):
+        await world.events.redispatch(shop.actor, event_id, deployment_id=other.id)
+    with pytest.raises(Conflict):
+        await world.events.start_session(
+            shop.actor, shop.project.id, "main.py:on_lead", {}, deployment_id=other.id
+        )

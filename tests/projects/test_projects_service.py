@@ -5,7 +5,7 @@ Projects by hand: variables, deployments, deletion; and that nobody sees another
 import pytest
 import sqlalchemy as sa
 from factories import a_build, a_connection, a_deployment, a_person, a_project, a_trigger
-from making import MANIFEST, Grants, a_bundle, a_session, counts, services
+from making import MAIN, MANIFEST, Grants, a_bundle, a_session, counts, services
 
 from ninelives_server import ids
 from ninelives_server.errors import Conflict, Forbidden, Invalid, NotFound, SetupError
@@ -186,13 +186,47 @@ async def test_a_deployment_is_deleted_once_it_is_out_of_service(
     with pytest.raises(Conflict, match="is draining"):
         await projects.delete_deployment(ada, made.deployment_id)
     sessions = tables.sessions
-    await database.write(lambda tx: tx.connection.execute(sa.update(sessions).values(state="error")))
+    ended = sa.update(sessions).values(state="error")
+    await database.write(lambda tx: tx.connection.execute(ended.values(ended_at=tx.now)))
 
     await projects.delete_deployment(ada, made.deployment_id)
 
     assert await projects.deployments(ada, "lead_router") == []
     left = await database.read(lambda tx: tx.connection.execute(sa.select(sessions)).one())
     assert (left.id, left.deployment_id) == (session, None)
+
+
+async def test_a_deployment_can_be_tested_beside_the_active_one(projects: Projects, ada: Actor):
+    """
+    It takes only what names it, and goes out of service like any other; the active one cannot be tested.
+    """
+    first = await projects.deploy(ada, bundle=a_bundle(MANIFEST))
+    second = await projects.deploy(ada, bundle=a_bundle(MANIFEST, main=MAIN + "# changed\n"))
+    assert first.deployment_id is not None
+    assert second.deployment_id is not None
+
+    assert (await projects.test(ada, first.deployment_id)).state is DeploymentState.TESTING
+    with pytest.raises(Conflict, match="is active; to test it, activate another"):
+        await projects.test(ada, second.deployment_id)
+    with pytest.raises(Conflict, match="is testing; deactivate it"):
+        await projects.delete_deployment(ada, first.deployment_id)
+
+    states = {d.id: d.state for d in await projects.deployments(ada, "lead_router")}
+    assert states[second.deployment_id] is DeploymentState.ACTIVE
+    assert (await projects.deactivate(ada, first.deployment_id)).state is DeploymentState.INACTIVE
+
+
+async def test_a_project_s_sessions_can_be_limited_without_a_deploy(projects: Projects, ada: Actor):
+    """
+    A manifest that says nothing about it leaves it; nonsense is refused.
+    """
+    await projects.deploy(ada, bundle=a_bundle(MANIFEST))
+
+    assert (await projects.set_max_concurrent(ada, "lead_router", 3)).max_concurrent == 3
+    await projects.deploy(ada, bundle=a_bundle(MANIFEST, main=MAIN + "# changed\n"))
+    assert (await projects.get(ada, "lead_router")).max_concurrent == 3
+    with pytest.raises(Invalid, match="max_concurrent is 0"):
+        await projects.set_max_concurrent(ada, "lead_router", -1)
 
 
 async def test_after_a_deactivation_a_deploy_activates_again(projects: Projects, ada: Actor):
@@ -271,6 +305,7 @@ async def test_what_the_others_project_is_called_is_all_the_same(
             projects.get(eve, ref),
             projects.delete(eve, ref),
             projects.set_retention(eve, ref, logs=1),
+            projects.set_max_concurrent(eve, ref, 1),
             projects.variables(eve, ref),
             projects.set_variable(eve, ref, "A", "1"),
             projects.delete_variable(eve, ref, "TOKEN"),
@@ -283,6 +318,7 @@ async def test_what_the_others_project_is_called_is_all_the_same(
         projects.trigger(eve, trigger.id),
         projects.build(eve, made.build_id),
         projects.activate(eve, made.deployment_id),
+        projects.test(eve, made.deployment_id),
         projects.deactivate(eve, made.deployment_id),
         projects.delete_deployment(eve, made.deployment_id),
         projects.deploy(eve, bundle=a_bundle(MANIFEST), project=made.project_id),

@@ -30,6 +30,12 @@ class Retention(BaseModel):
     logs: int | None = Field(default=None, ge=0)
 
 
+class Concurrency(BaseModel):
+    """How many sessions may be open at once; 0 is any number."""
+
+    max_concurrent: int = Field(ge=0, le=100_000)
+
+
 class NewValue(BaseModel):
     """A variable's value."""
 
@@ -88,6 +94,15 @@ async def set_retention(
     return documents.ProjectDoc.model_validate(changed)
 
 
+@router.put("/projects/{project}/concurrency")
+async def set_concurrency(
+    project: str, limit: Concurrency, services: TheServices, actor: TheActor
+) -> documents.ProjectDoc:
+    """Say how many sessions of the project may be open at once; what comes in then queues up."""
+    changed = await services.projects.set_max_concurrent(actor, project, limit.max_concurrent)
+    return documents.ProjectDoc.model_validate(changed)
+
+
 @router.get("/projects/{project}/variables")
 async def list_variables(
     project: str, services: TheServices, actor: TheActor
@@ -142,6 +157,12 @@ async def list_deployments(
 async def activate(deployment_id: str, services: TheServices, actor: TheActor) -> documents.DeploymentDoc:
     """Give new sessions to this deployment; the one before drains."""
     return documents.DeploymentDoc.model_validate(await services.projects.activate(actor, deployment_id))
+
+
+@router.post("/deployments/{deployment_id}/test")
+async def test(deployment_id: str, services: TheServices, actor: TheActor) -> documents.DeploymentDoc:
+    """Let a deployment take the sessions and events that name it, and no others."""
+    return documents.DeploymentDoc.model_validate(await services.projects.test(actor, deployment_id))
 
 
 @router.post("/deployments/{deployment_id}/deactivate")

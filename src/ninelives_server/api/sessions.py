@@ -27,6 +27,9 @@ class NewRun(BaseModel):
     entrypoint: str = Field(examples=["main.py:hello"])
     inputs: dict[str, Any] = Field(default_factory=dict)
     is_durable: bool = False
+    deployment_id: str | None = Field(
+        default=None, description="instead of the active one, one that is testing"
+    )
 
 
 class Stop(BaseModel):
@@ -76,7 +79,12 @@ async def start_session(
 ) -> documents.SessionDoc:
     """Start a session of the active deployment without an event."""
     session = await services.events.start_session(
-        actor, project, run.entrypoint, run.inputs, is_durable=run.is_durable
+        actor,
+        project,
+        run.entrypoint,
+        run.inputs,
+        is_durable=run.is_durable,
+        deployment_id=run.deployment_id,
     )
     return documents.SessionDoc.of(session)
 

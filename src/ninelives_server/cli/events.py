@@ -30,13 +30,25 @@ def list_events(project: str, limit: int, output: str) -> None:
 @click.argument("event_id")
 @out.option
 def show_event(event_id: str, output: str) -> None:
-    """Show an event with its data."""
-    out.document(output, connect().call("GET", f"/events/{segment(event_id)}"), out.fields)
+    """Show an event with its data, and what each trigger made of it."""
+    out.document(output, connect().call("GET", f"/events/{segment(event_id)}"), _show)
+
+
+def _show(event: Any) -> None:
+    """Print the fields, and then a line for each trigger that was looked at."""
+    dispatch = event.pop("dispatch")
+    out.fields(event)
+    if not dispatch:
+        click.echo("dispatch     " + ("no trigger wants it" if event["dispatched_at"] else "not yet"))
+    for item in dispatch:
+        who = item.get("trigger") or item.get("trigger_id") or "by hand"
+        told = " ".join(filter(None, (item.get("session_id"), item.get("error"))))
+        click.echo(f"dispatch     {who}: {item['outcome'].replace('_', ' ')}{' ' + told if told else ''}")
 
 
 @event.command("redispatch")
 @click.argument("event_id")
-@click.option("--deployment", help="instead of the active one")
+@click.option("--deployment", help="instead of the active one; it must be testing")
 @out.option
 def redispatch(event_id: str, deployment: str | None, output: str) -> None:
     """Dispatch a copy of a stored event again."""

@@ -106,6 +106,17 @@ def retention(name: str, sessions: int | None, events: int | None, logs: int | N
     out.document(output, connect().call("PUT", f"/projects/{segment(name)}/retention", body=body), out.fields)
 
 
+@project.command("concurrency")
+@click.argument("name")
+@click.argument("limit", type=click.IntRange(min=0))
+@out.option
+def concurrency(name: str, limit: int, output: str) -> None:
+    """Let at most LIMIT sessions be open at once; 0 is any number. What comes in then queues up."""
+    body = {"max_concurrent": limit}
+    path = f"/projects/{segment(name)}/concurrency"
+    out.document(output, connect().call("PUT", path, body=body), out.fields)
+
+
 @click.group()
 def build() -> None:
     """Builds: immutable code bundles."""
@@ -160,13 +171,14 @@ def _deployment_action(name: str, help_text: str) -> None:
 
 
 _deployment_action("activate", "Give new sessions to this deployment; the one before drains.")
+_deployment_action("test", "Let a deployment take the sessions and events that name it, and no others.")
 _deployment_action("deactivate", "Give no new sessions to this deployment.")
 
 
 @deployment.command("delete")
 @click.argument("deployment_id")
 def delete_deployment(deployment_id: str) -> None:
-    """Delete a deployment that is inactive."""
+    """Delete a deployment that is inactive and has no sessions that run."""
     connect().call("DELETE", f"/deployments/{segment(deployment_id)}")
 
 

@@ -36,17 +36,29 @@ def _inputs(pairs: tuple[str, ...]) -> dict[str, Any]:
 @click.argument("entrypoint")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="KEY=JSON", help="part of event.data")
 @click.option("--durable/--no-durable", default=False, show_default=True, help="journal it, so it survives")
+@click.option("--deployment", help="instead of the active one; it must be testing")
 @click.option("--wait", is_flag=True, help="wait for its end; exit 1 unless it completed")
 @out.option
 def start(
-    project: str, entrypoint: str, pairs: tuple[str, ...], durable: bool, wait: bool, output: str
+    project: str,
+    entrypoint: str,
+    pairs: tuple[str, ...],
+    durable: bool,
+    deployment: str | None,
+    wait: bool,
+    output: str,
 ) -> None:
     """Start a session of ENTRYPOINT (FILE.py:FUNC) without an event."""
     client = connect()
     document = client.call(
         "POST",
         f"/projects/{segment(project)}/sessions",
-        body={"entrypoint": entrypoint, "inputs": _inputs(pairs), "is_durable": durable},
+        body={
+            "entrypoint": entrypoint,
+            "inputs": _inputs(pairs),
+            "is_durable": durable,
+            "deployment_id": deployment,
+        },
     )
     if wait:
         out.say(f"session {document['id']} started")

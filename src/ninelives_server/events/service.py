@@ -26,7 +26,7 @@ from ninelives_server.model.projects import Project
 from ninelives_server.model.schedules import BadSchedule
 from ninelives_server.model.sessions import Session
 from ninelives_server.model.triggers import Trigger, TriggerType
-from ninelives_server.store import audit, events, projects, sessions
+from ninelives_server.store import audit, builds, events, projects, sessions
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.events import Target, Wanted
 from ninelives_server.vault.vault import Vault
@@ -130,7 +130,7 @@ class Events:
 
         Raises:
             NotFound: There is no such event, or no such deployment of its project.
-            Conflict: The project has no active deployment.
+            Conflict: The project has no active deployment, or the named one is neither active nor testing.
         """
         actor.needs(Role.MEMBER)
 
@@ -173,19 +173,21 @@ class Events:
         data: Mapping[str, object],
         *,
         is_durable: bool = False,
+        deployment_id: str | None = None,
     ) -> Session:
-        """Start a session of the active deployment without an event from outside.
+        """Start a session without an event from outside, of the active deployment or of the named one.
 
         Raises:
-            NotFound: There is no such project in the actor's org.
-            Conflict: It has no active deployment.
+            NotFound: There is no such project in the actor's org, or no such deployment of it.
+            Conflict: It has no active deployment, or the named one is neither active nor testing.
             Invalid: The deployed build has no such entry point, or the data is no JSON.
         """
         actor.needs(Role.MEMBER)
 
         def write(tx: Tx) -> Session:
             project = _project(tx, actor, project_ref)
-            _check_entrypoint(_target(tx, project.id, None), entrypoint)
+            _check_entrypoint(_target(tx, project.id, deployment_id), entrypoint)
+            named = {} if deployment_id is None else {DEPLOYMENT: deployment_id}
             event_id = self._now(
                 tx,
                 NewEvent(
@@ -193,7 +195,7 @@ class Events:
                     source_key=f"manual:{ids.new_slug()}",
                     event_type=MANUAL,
                     data=data,
-                    memo={ENTRYPOINT: entrypoint, IS_DURABLE: "true" if is_durable else "false"},
+                    memo={ENTRYPOINT: entrypoint, IS_DURABLE: "true" if is_durable else "false", **named},
                     created_by=actor.id,
                 ),
             )
@@ -267,7 +269,11 @@ def _target(tx: Tx, project_id: str, deployment_id: str | None) -> Target:
     if target is not None:
         return target
     if deployment_id is not None:
-        raise NotFound(f"the project has no deployment {deployment_id!r}")
+        found = builds.deployment_by_id(tx, deployment_id)
+        if found is None or found.project_id != project_id:
+            raise NotFound(f"the project has no deployment {deployment_id!r}")
+        way_out = f"run `ninelives deployment test {deployment_id}` first"
+        raise Conflict(f"deployment {deployment_id} is {found.state}; {way_out}")
     raise Conflict("the project has no active deployment; run `ninelives deploy`, or activate one")
 
 

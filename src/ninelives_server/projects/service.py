@@ -35,6 +35,7 @@ from ninelives_server.vault.vault import Vault
 logger = log.get(__name__)
 
 _DAYS = range(36501)
+_CONCURRENT = range(100_001)
 
 
 class Grants(Protocol):
@@ -284,6 +285,46 @@ class Projects:
 
         return await self._store.write(change)
 
+    async def test(self, actor: Actor, deployment_id: str) -> Deployment:
+        """Let a deployment take sessions and events that name it, and no others.
+
+        Raises:
+            Conflict: It is the active one, which takes everything.
+        """
+        actor.needs(Role.MEMBER)
+
+        def change(tx: Tx) -> Deployment:
+            deployment = find.deployment(tx, actor, deployment_id, lock=True)
+            if deployment.state is DeploymentState.ACTIVE:
+                raise Conflict(
+                    f"deployment {deployment.id} is active; to test it, activate another or deactivate it",
+                    code="deployment_in_service",
+                )
+            if deployment.state is not DeploymentState.TESTING:
+                builds.set_deployment_state(tx, deployment.id, DeploymentState.TESTING)
+                project_id = deployment.project_id
+                audit.record(tx, actor, "deployment.tested", deployment.id, project_id=project_id)
+            return find.deployment(tx, actor, deployment_id)
+
+        return await self._store.write(change)
+
+    async def set_max_concurrent(self, actor: Actor, ref: str, limit: int) -> Project:
+        """Say how many sessions of a project may be open at once; 0 is any number."""
+        actor.needs(Role.MEMBER)
+        if limit not in _CONCURRENT:
+            message = f"max_concurrent is 0 (any number) to {_CONCURRENT[-1]}, not {limit}"
+            raise Invalid(message, fields={"max_concurrent": message})
+
+        def save(tx: Tx) -> Project:
+            project = find.project(tx, actor, ref, lock=True)
+            if project.max_concurrent != limit:
+                projects.set_max_concurrent(tx, project.id, limit)
+                details = {"max_concurrent": limit}
+                audit.record(tx, actor, "project.limited", project.id, project_id=project.id, details=details)
+            return find.project(tx, actor, project.id)
+
+        return await self._store.write(save)
+
     async def delete_deployment(self, actor: Actor, deployment_id: str) -> None:
         """Delete a deployment that is out of service; its sessions stay.
 
@@ -294,9 +335,12 @@ class Projects:
 
         def drop(tx: Tx) -> None:
             deployment = find.deployment(tx, actor, deployment_id, lock=True)
-            if deployment.state is not DeploymentState.INACTIVE:
+            # Its row may say inactive while a session that named it runs on.
+            is_free = deployment.state is DeploymentState.INACTIVE
+            if not is_free or builds.has_live_sessions(tx, deployment.id):
                 raise Conflict(
-                    f"deployment {deployment.id} is {deployment.state}; deactivate it, let its sessions end",
+                    f"deployment {deployment.id} is {deployment.state}"
+                    f"{' and has sessions' if is_free else ''}; deactivate it, let its sessions end",
                     code="deployment_in_service",
                 )
             builds.delete_deployment(tx, deployment.id)

@@ -45,7 +45,9 @@ _DEPLOYMENTS = (
     .limit(1)
 )
 _ACTIVE = _DEPLOYMENTS.where(deployments.c.state == "active")
-_NAMED = _DEPLOYMENTS.where(deployments.c.id == sa.bindparam("id"))
+_NAMED = _DEPLOYMENTS.where(
+    deployments.c.id == sa.bindparam("id"), deployments.c.state.in_(("active", "testing"))
+)
 _SUBSCRIPTIONS = (
     sa.select(
         subscriptions.c.id,
@@ -246,7 +248,7 @@ class Target:
 
 
 def target(tx: Tx, project_id: str, deployment_id: str | None = None) -> Target | None:
-    """Return a project's active deployment, or the one that is asked for; `None` where it has none."""
+    """Return a project's active deployment, or the active or testing one that is asked for."""
     if deployment_id is None:
         row = tx.connection.execute(_ACTIVE, {"project_id": project_id}).one_or_none()
     else:

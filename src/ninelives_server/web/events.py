@@ -9,6 +9,7 @@ from ninelives_server.model.projects import Project
 from ninelives_server.web import live
 from ninelives_server.web.guards import Member, PageRoute
 from ninelives_server.web.pages import View
+from ninelives_server.web.projects import testing
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
@@ -56,6 +57,7 @@ async def _context(view: View, event_id: str) -> dict[str, Any]:
         "project": project,
         "connections": {c.id: c.name for c in await services.connections.list(actor, project.id)},
         "trigger_names": {t.id: t.name for t in await services.projects.triggers(actor, project.id)},
+        "testing": await testing(view, project.id),
     }
 
 

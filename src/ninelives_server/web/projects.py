@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ninelives_server.errors import Conflict, Invalid, NinelivesError
 from ninelives_server.model.connections import ConnectionState
-from ninelives_server.model.projects import Build, DeploymentState, Project
+from ninelives_server.model.projects import Build, Deployment, DeploymentState, Project
 from ninelives_server.model.triggers import Trigger
 from ninelives_server.web import live, setup
 from ninelives_server.web.guards import Member, PageRoute
@@ -145,6 +145,13 @@ async def set_retention(
     return view.go(view.at.url("projects", changed.name), message="Retention is saved")
 
 
+@router.post("/projects/{ref}/concurrency")
+async def set_concurrency(view: Member, ref: str, max_concurrent: Annotated[int, Form()]) -> Response:
+    """Say how many sessions may be open at once."""
+    changed = await view.services.projects.set_max_concurrent(view.actor, ref, max_concurrent)
+    return view.go(view.at.url("projects", changed.name), message="The limit is saved")
+
+
 @router.post("/projects/{ref}/delete")
 async def delete_project(view: Member, ref: str) -> Response:
     """Delete a project with everything in it."""
@@ -209,6 +216,14 @@ async def activate(view: Member, deployment_id: str) -> Response:
     return await _deployment_done(view, changed.project_id, "The deployment is active")
 
 
+@router.post("/deployments/{deployment_id}/test")
+async def test(view: Member, deployment_id: str) -> Response:
+    """Let a deployment take the sessions and events that name it."""
+    changed = await view.services.projects.test(view.actor, deployment_id)
+    message = "The deployment is testing: sessions and events that name it run on it"
+    return await _deployment_done(view, changed.project_id, message)
+
+
 @router.post("/deployments/{deployment_id}/deactivate")
 async def deactivate(view: Member, deployment_id: str) -> Response:
     """Give no new sessions to this deployment."""
@@ -223,6 +238,12 @@ async def delete_deployment(view: Member, deployment_id: str, project_id: Annota
     return await _deployment_done(view, project_id, "The deployment is deleted")
 
 
+async def testing(view: View, project_id: str) -> list[Deployment]:
+    """Return the deployments that take only what names them."""
+    items = await view.services.projects.deployments(view.actor, project_id)
+    return [item for item in items if item.state is DeploymentState.TESTING]
+
+
 async def _active_build(view: View, found: Project) -> Build | None:
     items = await view.services.projects.deployments(view.actor, found.id)
     active = next((item for item in items if item.state is DeploymentState.ACTIVE), None)
@@ -231,9 +252,14 @@ async def _active_build(view: View, found: Project) -> Build | None:
 
 async def _run_page(view: View, ref: str, *, sent: dict[str, Any], problem: str = "") -> HTMLResponse:
     found = await view.services.projects.get(view.actor, ref)
-    build = await _active_build(view, found)
     return view.page(
-        "run.html", status=422 if problem else 200, project=found, build=build, sent=sent, problem=problem
+        "run.html",
+        status=422 if problem else 200,
+        project=found,
+        build=await _active_build(view, found),
+        testing=await testing(view, found.id),
+        sent=sent,
+        problem=problem,
     )
 
 
@@ -266,11 +292,17 @@ async def run(
     entrypoint: Annotated[str, Form()] = "",
     inputs: Annotated[str, Form()] = "{}",
     is_durable: Annotated[bool, Form()] = False,
+    deployment_id: Annotated[str, Form()] = "",
 ) -> Response:
     """Start a session without an event, and show it."""
     try:
         session = await view.services.events.start_session(
-            view.actor, ref, entrypoint.strip(), _inputs(inputs), is_durable=is_durable
+            view.actor,
+            ref,
+            entrypoint.strip(),
+            _inputs(inputs),
+            is_durable=is_durable,
+            deployment_id=deployment_id or None,
         )
     except NinelivesError as problem:
         sent = {"entrypoint": entrypoint, "inputs": inputs, "is_durable": is_durable}
