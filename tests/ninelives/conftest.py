@@ -17,6 +17,20 @@ def harness() -> Iterator[Harness]:
     made.close()
 
 
+#: As a worker's zygote has what its projects import.
+PRELOADED = (
+    "requests httpx2 email.mime.text jinja2 lxml.etree pydantic simple_salesforce sqlalchemy yaml"
+).split()
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Harness]:
+    """Starts session processes that have loaded what programs import, as a worker's zygote has."""
+    made = Harness(path=[str(Path(__file__).parent / "library")], preload=PRELOADED)
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[..., Program]:
     """Makes a project of its own from source texts: `main.py`, and others by name."""

@@ -15,33 +15,14 @@ from pathlib import Path
 import pytest
 from outside import Outside
 
-from ninelives_server.testing.session_harness import Harness, Program
+from ninelives_server.testing.session_harness import Program
 
 HERE = Path(__file__).parent
 PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
 #: Their iterables are made again after a crash: what was fetched for items that are recorded is fetched again.
 READ_AGAIN = {"third_party_iterator"}
-#: As a worker's zygote has what its projects import.
-PRELOADED = [
-    "requests",
-    "httpx2",
-    "email.mime.text",
-    "jinja2",
-    "lxml.etree",
-    "pydantic",
-    "sqlalchemy",
-    "yaml",
-]
 #: Twice as many processes die.
 IS_LONG = bool(os.environ.get("NINELIVES_TEST_EQUALITY"))
-
-
-@pytest.fixture(scope="module")
-def zygote() -> Iterator[Harness]:
-    """Starts session processes that have loaded what programs import, as a worker's zygote has."""
-    made = Harness(path=[str(HERE / "library")], preload=PRELOADED)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -215,3 +215,22 @@ async def test_the_last_step_is_no_print(world: World):
 
     assert last is not None
     assert last.seq == 1
+
+
+async def test_functions_with_many_short_steps_are_named(world: World):
+    """
+    Steps of a millisecond or more do not count, nor do waits, nor those that are not over.
+    """
+    sid, _ = await world.running()
+    short, long = AT + timedelta(microseconds=900), AT + timedelta(milliseconds=1)
+    rows = [a_row(sid, n, n + 1, name="vendor.parse", ended_at=short) for n in range(4)]
+    rows += [a_row(sid, n, n + 1, name="vendor.parse", ended_at=long) for n in range(4, 9)]
+    rows += [a_row(sid, n, n + 1, name="time.sleep", kind="wait", ended_at=short) for n in range(9, 19)]
+    rows += [a_row(sid, n, n + 1, name="requests.get", ended_at=None) for n in range(19, 29)]
+
+    await world.store.write(lambda tx: journal.insert(tx, rows))
+    found = await world.store.read(lambda tx: journal.short_steps(tx, sid, 3))
+    none = await world.store.read(lambda tx: journal.short_steps(tx, sid, 4))
+
+    assert found == [("vendor.parse", 4)]
+    assert none == []

@@ -373,3 +373,20 @@ async def test_a_rerun_from_a_step_that_there_is_not_is_refused(site: Site):
     assert answer.status_code == 422
     assert "it can be forked from 1 to 2" in answer.text
     assert len((await site.services.sessions.list(site.actor)).items) == len(made)
+
+
+async def test_a_function_that_makes_too_many_short_steps_is_named_with_the_line_that_helps(site: Site):
+    """
+    More than 1,000 steps of less than 1 ms: recording them took longer than they did.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    epoch = await site.claim(session.id)
+    for n in range(sessions.MANY + 1):
+        made = step(n, "vendor.parse")
+        await site.put(session.id, epoch, made._replace(ended_at=made.started_at))
+
+    html = await site.text(f"/sessions/{session.id}")
+
+    assert "1,001 steps of less than 1 ms" in html
+    assert "ninelives.register_no_activity([vendor.parse])" in html

@@ -24,6 +24,9 @@ from ninelives_server.vault.vault import Vault
 
 _LONGEST_GRACE = 3600.0  # seconds
 
+#: A function with more short steps than this is named.
+_MANY = 1000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionDetail:
@@ -121,6 +124,18 @@ class Sessions:
             session = _owned(tx, actor, session_id)
             rows = journal.of_session(tx, session_id, after=after, limit=limit, tracks=("call", "value"))
             return [self._step(tx, session, row) for row in rows]
+
+        return await self._store.read(read)
+
+    async def short_steps(self, actor: Actor, session_id: str) -> Sequence[tuple[str, int]]:
+        """Return the functions whose steps cost more than they do, and how many steps each made.
+
+        They made more than 1,000 steps of less than 1 ms: what a record costs is then most of the time.
+        """
+
+        def read(tx: Tx) -> Sequence[tuple[str, int]]:
+            _owned(tx, actor, session_id)
+            return journal.short_steps(tx, session_id, _MANY)
 
         return await self._store.read(read)
 

@@ -230,3 +230,28 @@ def savepoint(tx: Tx) -> Iterator[None]:
     except BaseException:
         del tx.notices[told:]
         raise
+
+
+#: Times within one second are compared by their microseconds; few short steps cross into the next second.
+_SHORT_SQLITE = (
+    "SELECT name, count(*) FROM journal WHERE session_id = ? AND kind = 'step' AND track = 'call' "
+    "AND substr(started_at, 1, 19) = substr(ended_at, 1, 19) "
+    "AND CAST(substr(ended_at, 21, 6) AS INTEGER) - CAST(substr(started_at, 21, 6) AS INTEGER) < 1000 "
+    "GROUP BY name HAVING count(*) > ? ORDER BY count(*) DESC, name LIMIT 10"
+)
+_SHORT_POSTGRES = (
+    "SELECT name, count(*) FROM journal WHERE session_id = $1 AND kind = 'step' AND track = 'call' "
+    "AND ended_at - started_at < interval '1 millisecond' "
+    "GROUP BY name HAVING count(*) > $2 ORDER BY count(*) DESC, name LIMIT 10"
+)
+
+
+def short_steps(tx: Tx, session_id: str, more_than: int) -> list[tuple[str, int]]:
+    """Return the functions that made more than so many steps of less than 1 ms, and how many each."""
+    lite = _sqlite(tx)
+    found = (
+        lite.execute(_SHORT_SQLITE, (session_id, more_than))
+        if lite is not None
+        else tx.connection.exec_driver_sql(_SHORT_POSTGRES, (session_id, more_than))
+    )
+    return [(str(name), int(count)) for name, count in found]

@@ -22,6 +22,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 #: Steps on one page of a timeline.
 STEPS = 200
+#: With more records than this, a session page looks for functions that should be no steps.
+MANY = 1000
 #: Prints on one page of a log.
 PRINTS = 500
 
@@ -207,7 +209,15 @@ async def _now_of(view: View, detail: SessionDetail, steps: Sequence[Step], afte
         "failed_seq": (detail.error or {}).get("seq"),
         "now": now,
         "width": timeline.WIDTH,
+        "short_steps": await _short_steps(view, session, steps),
     }
+
+
+async def _short_steps(view: View, session: Session, steps: Sequence[Step]) -> Sequence[tuple[str, int]]:
+    """Return the functions that cost more as steps than they do; asked only where there are many steps."""
+    if not steps or steps[-1].seq <= MANY:
+        return ()
+    return await view.services.sessions.short_steps(view.actor, session.id)
 
 
 async def _context(view: View, session_id: str, shown: Shown) -> dict[str, Any]:
