@@ -8,18 +8,22 @@ import datetime as dt
 import decimal
 import io
 import pickle
+import sys
 import uuid
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ninelives.run import changes, failures, reducers
+from ninelives.run import calltable, changes, failures, reducers
 from ninelives.run.changes import Tracked
 from ninelives.run.masking import Masks
 
 #: What the first byte says.
 _VALUE, _CHANGED, _ERROR, _LIVE, _LOST, _STATES = b"v", b"c", b"e", b"l", b"m", b"f"
+
+#: Stands before the pieces of a text with secrets in it.
+_NAMED = "named"
 
 #: Values of these types are their own copies.
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes})
@@ -80,17 +84,29 @@ class Codec:
         if not changed and not used:
             return self._plain(value)
         if self._hides_secret(value, body):
-            return None
+            return self._naming(value, tracked)
         again, content = self._load(body, tracked.containers)
         changes.apply(tracked.containers, content)
         return Outcome("ok", _CHANGED + body, again)
+
+    def _naming(self, value: Any, tracked: Tracked | None) -> Outcome | None:
+        """Return what is recorded of a library's object that holds secrets: names stand in their places.
+
+        So what a service answered is kept although the request with its token hangs on it. The project's own
+        objects are live then, and so is what is made again by the same call, with the secrets of then.
+        """
+        cls = type(value)
+        module = getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+        if calltable.is_handle(cls) or self._is_user(module):
+            return None
+        return self.referring(value, tracked)
 
     def referring(self, value: Any, tracked: Tracked | None) -> Outcome | None:
         """Return what is recorded of a value that holds live ones: references stand in their places."""
         containers = () if tracked is None else tracked.containers
         changed = [] if tracked is None else self._without_secrets(tracked.changed())
         try:
-            body, _ = _dump((value, changed), containers, self.references)
+            body, _ = _dump((value, changed), containers, self.references, self._masks)
             if self._masks.occur_in(body):
                 return None
             again, content = self._load(body, containers)
@@ -112,7 +128,7 @@ class Codec:
         except Exception:
             return None
         if self._hides_secret(value, body):
-            return None
+            return self._naming(value, None)
         return Outcome("ok", _VALUE + body, again)
 
     def _value_only(self, value: Any, *, is_changed: bool) -> Outcome | None:
@@ -170,7 +186,7 @@ class Codec:
         changes.restore(value, self._load(data, (value,)))
 
     def _load(self, data: bytes, containers: Sequence[Any]) -> Any:
-        return _Unpickler(io.BytesIO(data), containers, self.references).load()
+        return _Unpickler(io.BytesIO(data), containers, self.references, self._masks).load()
 
     def about(self, body: bytes) -> dict[str, Any]:
         """Return what a record says of its live value."""
@@ -215,8 +231,15 @@ def is_plain(value: Any, depth: int = 50) -> bool:
 class _Pickler(pickle.Pickler):
     """Writes the containers that the arguments reach as numbers, and what is live as references."""
 
-    def __init__(self, file: io.BytesIO, containers: Sequence[Any], references: References | None) -> None:
+    def __init__(
+        self,
+        file: io.BytesIO,
+        containers: Sequence[Any],
+        references: References | None,
+        masks: Masks | None,
+    ) -> None:
         super().__init__(file, 5)
+        self._masks = masks
         self._known = {id(container): index for index, container in enumerate(containers)}
         self._reference = None if references is None else references.reference
         self.used = False
@@ -226,26 +249,39 @@ class _Pickler(pickle.Pickler):
         if index is not None:
             self.used = True
             return index
+        if type(obj) is str and self._masks is not None:
+            parts = self._masks.parts(obj)
+            return None if parts is None else (_NAMED, *parts)
         return None if self._reference is None or type(obj) in _ATOMS else self._reference(obj)
 
     reducer_override = reducers.override
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, containers: Sequence[Any], references: References | None) -> None:
+    def __init__(
+        self, file: io.BytesIO, containers: Sequence[Any], references: References | None, masks: Masks
+    ) -> None:
         super().__init__(file)
+        self._masks = masks
         self._containers = containers
         self._references = references
 
     def persistent_load(self, pid: Any) -> Any:
         if isinstance(pid, int):
             return self._containers[pid]
+        if type(pid) is tuple and pid[0] == _NAMED:
+            return self._masks.joined(pid[1:])
         assert self._references is not None
         return self._references.referred_to(pid)
 
 
-def _dump(value: Any, containers: Sequence[Any], references: References | None = None) -> tuple[bytes, bool]:
+def _dump(
+    value: Any,
+    containers: Sequence[Any],
+    references: References | None = None,
+    masks: Masks | None = None,
+) -> tuple[bytes, bool]:
     file = io.BytesIO()
-    pickler = _Pickler(file, containers, references)
+    pickler = _Pickler(file, containers, references, masks)
     pickler.dump(value)
     return file.getvalue(), pickler.used

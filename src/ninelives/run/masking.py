@@ -6,14 +6,17 @@ token is replaced by a newer one, so there too the name stands for the value.
 
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+
+#: What a secret is called that belongs to no variable.
+_NAMELESS = "secret"
 
 
 class Masks:
     """The secrets of one session. Safe to use from several threads."""
 
     def __init__(self, secrets: Iterable[str] = (), names: Mapping[str, str] | None = None) -> None:
-        self._names: dict[str, str] = {value: "secret" for value in secrets if value}
+        self._names: dict[str, str] = {value: _NAMELESS for value in secrets if value}
         self._names.update({value: name for value, name in (names or {}).items() if value})
         self._lock = threading.Lock()
         self._compile()
@@ -37,6 +40,31 @@ class Masks:
         if pattern is None or pattern.search(text) is None:
             return text
         return pattern.sub(lambda match: f"[{self._names[match.group()]}]", text)
+
+    def parts(self, text: str) -> tuple[str, ...] | None:
+        """Return a text as pieces, every other one the name of the secret in its place.
+
+        `None`: there is none in it, or one without a name of its own, which could not be put back.
+        """
+        pattern = self._pattern
+        if pattern is None or pattern.search(text) is None:
+            return None
+        found: list[str] = []
+        at = 0
+        for match in pattern.finditer(text):
+            name = self._names[match.group()]
+            if name == _NAMELESS:
+                return None
+            found += [text[at : match.start()], name]
+            at = match.end()
+        return (*found, text[at:])
+
+    def joined(self, parts: Sequence[str]) -> str:
+        """Return the text that `parts` took apart, with the newest value of each name."""
+        newest = {name: value for value, name in self._names.items()}
+        return "".join(
+            newest.get(piece, f"[{piece}]") if index % 2 else piece for index, piece in enumerate(parts)
+        )
 
     def occur_in(self, data: bytes) -> bool:
         """Tell whether a secret is among these bytes."""

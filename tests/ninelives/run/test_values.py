@@ -131,10 +131,31 @@ class Holder:
 
 def test_an_object_with_a_secret_is_live_and_plain_data_is_not():
     """What user code returns as plain data is its own affair, and sealed."""
-    made = codec(hidden="T")
+    made = Codec(Masks(["hidden"], {"hidden": "T"}), lambda path: path == __file__)
 
     assert made.value(Holder("hidden"), None) is None
     assert made.value({"token": "hidden"}, None) is not None
+
+
+def test_an_object_of_a_library_is_recorded_with_the_name_of_its_secret():
+    """What a service answered is kept, though a request with a token hangs on it; a newer token is put in."""
+    masks = Masks(["hidden"], {"hidden": "T"})
+    made = Codec(masks, lambda _path: False)
+
+    outcome = made.value(Holder("Bearer hidden!"), None)
+    masks.add("newer", "T")
+
+    assert outcome is not None
+    assert b"hidden" not in outcome.body
+    assert outcome.value.token == "Bearer hidden!"
+    assert made.read(outcome.body, ()).value.token == "Bearer newer!"
+
+
+def test_a_secret_without_a_name_cannot_be_put_back():
+    """The object is live then."""
+    made = Codec(Masks(["hidden"], {}), lambda _path: False)
+
+    assert made.value(Holder("hidden"), None) is None
 
 
 @given(st.lists(st.integers(), max_size=5), st.lists(st.integers(), max_size=5))
