@@ -54,6 +54,7 @@ from ninelives_server.sessions.service import Sessions
 from ninelives_server.sessions.start import Starts
 from ninelives_server.sessions.stops import Stops
 from ninelives_server.sessions.transfer import Transfer
+from ninelives_server.sessions.values import Values
 from ninelives_server.settings import Settings
 from ninelives_server.store import core, data_keys, schema
 from ninelives_server.store.core import Store
@@ -288,6 +289,7 @@ def _composed(
         connections=connections,
         flows=flows,
         sessions=sessions,
+        values=Values(store=store, vault=vault, base_url=settings.base_url),
         journal=journal,
         events=Events(
             store=store,

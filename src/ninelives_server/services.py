@@ -23,6 +23,7 @@ from ninelives_server.projects.service import Projects
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.published import Published
 from ninelives_server.sessions.service import Sessions
+from ninelives_server.sessions.values import Values
 from ninelives_server.settings import Settings
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
@@ -47,6 +48,7 @@ class Services:
     connections: Connections
     flows: Flows
     sessions: Sessions
+    values: Values
     journal: Journal
     events: Events
     ingest: Ingest

@@ -60,6 +60,7 @@ class Things:
     project: str
     project_name: str
     name: str = "CHANNEL"
+    key: str = "greetings/de"
     build_id: str
     deployment_id: str
     connection_id: str
@@ -139,6 +140,7 @@ class Site:
         event = self.good(self.http.post(hook["webhook_url"], json={"x": 1}))["event_id"]
         session = until("the webhook's session", lambda: self._session_of(project, hook["id"]))
         made = self.good(self.ask("POST", "/tokens", json={"name": a_name("token")}))
+        self.ask("PUT", f"/projects/{project}/store/{Things.key}", json={"value": "Hallo"}).raise_for_status()
         return Things(
             project=project,
             project_name=name,

@@ -37,6 +37,13 @@ CHANGES = {
     ("DELETE", "/api/v1/projects/{project}/variables/{name}"): Change(
         "variable.deleted", "{project}/{name}", {}
     ),
+    ("PUT", "/api/v1/projects/{project}/store/{key}"): Change(
+        "store.value_set", "{project}", {"json": {"value": [1]}}
+    ),
+    ("PUT", "/api/v1/projects/{project}/published-values/{key}"): Change(
+        "store.value_published", "{project}", {"json": {}}
+    ),
+    ("DELETE", "/api/v1/projects/{project}/store/{key}"): Change("store.value_deleted", "{project}", {}),
     ("POST", "/api/v1/projects/{project}/sessions"): Change(
         "session.started", "answer.id", {"json": {"entrypoint": "main.py:on_open"}}
     ),

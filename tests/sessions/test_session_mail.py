@@ -9,6 +9,7 @@ from world import World
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
 from ninelives_server.model.events import NewEvent
+from ninelives_server.sessions.mail import send
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -195,9 +196,7 @@ async def test_mail_that_nobody_waits_for_leaves_a_parked_session_alone(
         await running.parked(session.id)
         before = running.processes[session.id]
         await hook.happens(n=2)
-        other = await world.running()
-        call = world.call(*other, "signal")._replace(args={"session_id": session.id, "name": "x"})
-        await world.journal.commit([call])
+        await world.store.write(lambda tx: send(tx, world.vault, session, "x", None))
         running.wake(session.id)
         found = await running.parked(session.id)
         assert running.processes[session.id] == before, found

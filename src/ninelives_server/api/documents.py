@@ -309,6 +309,21 @@ class PrintDoc(Document):
     level: str
 
 
+class StoreKeyDoc(Document):
+    """A key of a project's store; `url` is where everybody may read its value, if it is published."""
+
+    key: str
+    is_published: bool
+    url: str | None
+    updated_at: datetime
+
+
+class StoreValueDoc(StoreKeyDoc):
+    """A key with its value."""
+
+    value: Any = Field(repr=False)
+
+
 def many(kind: type[D], things: Sequence[Any]) -> list[D]:
     """Make documents of things that need no more than their attributes."""
     return [kind.model_validate(thing) for thing in things]  # type: ignore[attr-defined]

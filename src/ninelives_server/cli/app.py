@@ -13,6 +13,7 @@ from ninelives_server.cli import (
     projects,
     sessions,
     setup,
+    store,
     up,
 )
 
@@ -48,6 +49,7 @@ for command in (
     connections.connection,
     connections.integrations,
     events.event,
+    store.store,
     sessions.session,
 ):
     cli.add_command(command)

@@ -11,19 +11,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ninelives_server import ids
+from ninelives_server.errors import Invalid
 from ninelives_server.model.sessions import NewSession, Session
 from ninelives_server.sessions.mail import ChecksFilters, Mail
 from ninelives_server.sessions.records import Call, CallFailed
 from ninelives_server.sessions.start import Starts
+from ninelives_server.sessions.values import Data, checked_key
 from ninelives_server.store import inbox, outcomes, sessions, values
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head
 from ninelives_server.vault.vault import Vault
-
-#: The largest value of the store. bytes
-VALUE_LIMIT = 1024 * 1024
-#: The longest key; the column's length. characters
-KEY_LIMIT = 500
 
 _Run = Callable[[Tx, Head, Mapping[str, Any], Call], Any]
 
@@ -35,6 +32,7 @@ class Calls:
         self._vault = vault
         self._starts = starts
         self._mail = Mail(vault=vault, filters=filters)
+        self._data = Data(vault=vault)
         self.give_back = self._mail.give_back
         self._by_name: dict[str, _Run] = {
             "store.get": self._get,
@@ -61,67 +59,56 @@ class Calls:
             raise CallFailed("NotImplementedError", f"this server has no call {call.name!r}; upgrade it")
         try:
             return run(tx, head, call.args, call)
+        except Invalid as error:
+            raise CallFailed("ValueError", str(error)) from error
         except KeyError as error:
             raise CallFailed("TypeError", f"{call.name}: the argument {error} is missing") from error
 
     # --- the store --------------------------------------------------------------------------------
 
-    def _load(self, tx: Tx, head: Head, key: str) -> Any:
-        found = values.get(tx, head.project_id, key)
-        if found is None:
-            return None
-        context = values.context(head.project_id, key)
-        return json.loads(self._vault.open(tx, head.project_id, context, found.sealed_value))
-
-    def _save(self, tx: Tx, head: Head, key: str, value: Any) -> None:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-        if len(text) > VALUE_LIMIT:
-            raise CallFailed(
-                "ValueError", f"the value for {key!r} has {len(text)} bytes; the store takes {VALUE_LIMIT}"
-            )
-        context = values.context(head.project_id, key)
-        values.put(tx, head.project_id, key, self._vault.seal(tx, head.project_id, context, text))
-
     def _get(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        return self._load(tx, head, _key(args))
+        return self._data.load(tx, head.project_id, checked_key(args["key"]))
 
     def _set(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        values.lock(tx, head.project_id)
-        self._save(tx, head, _key(args), args["value"])
+        key = self._locked(tx, head, args)
+        self._data.save(tx, head.project_id, key, args["value"])
 
     def _del(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        values.lock(tx, head.project_id)
-        return values.delete(tx, head.project_id, _key(args))
+        return values.delete(tx, head.project_id, self._locked(tx, head, args))
 
     def _add(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        key, operand = _key(args), args["value"]
-        values.lock(tx, head.project_id)
-        current = self._load(tx, head, key)
+        key, operand = self._locked(tx, head, args), args["value"]
+        current = self._data.load(tx, head.project_id, key)
         if not _is_number(operand) or not (current is None or _is_number(current)):
             kind = type(operand if not _is_number(operand) else current).__name__
             raise CallFailed("TypeError", f"only numbers can be added; {key!r} meets a {kind}")
         total = operand if current is None else current + operand
-        self._save(tx, head, key, total)
+        self._data.save(tx, head.project_id, key, total)
         return total
 
     def _check_and_set(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        key = _key(args)
-        values.lock(tx, head.project_id)
-        if self._load(tx, head, key) != args["expected"]:
+        key = self._locked(tx, head, args)
+        if self._data.load(tx, head.project_id, key) != args["expected"]:
             return False
-        self._save(tx, head, key, args["value"])
+        self._data.save(tx, head.project_id, key, args["value"])
         return True
+
+    def _locked(self, tx: Tx, head: Head, args: Mapping[str, Any]) -> str:
+        """Return the key of a change, with nobody else changing the project's values."""
+        key = checked_key(args["key"])
+        values.lock(tx, head.project_id)
+        return key
 
     def _list(self, tx: Tx, head: Head, _args: Mapping[str, Any], _call: Call) -> Any:
         return values.keys(tx, head.project_id)
 
     def _publish(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        key = _key(args)
+        key = checked_key(args["key"])
         if not values.publish(tx, head.project_id, key, is_published=True):
             raise CallFailed("KeyError", f"the store has no value for {key!r} to publish")
 
     def _unpublish(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
-        return values.publish(tx, head.project_id, _key(args), is_published=False)
+        return values.publish(tx, head.project_id, checked_key(args["key"]), is_published=False)
 
     # --- events and sessions ----------------------------------------------------------------------
 
@@ -205,13 +192,6 @@ def _child_id(head: Head, call: Call) -> str:
         return ids.new("ses")
     strand, n = call.key
     return ids.derived("ses", hashlib.sha256(f"{head.id}\0{strand}\0{n}".encode()).digest())
-
-
-def _key(args: Mapping[str, Any]) -> str:
-    key = args["key"]
-    if not isinstance(key, str) or not 0 < len(key) <= KEY_LIMIT:
-        raise CallFailed("ValueError", f"a key of the store is a text of 1 to {KEY_LIMIT} characters")
-    return key
 
 
 def _is_number(value: object) -> bool:

@@ -72,6 +72,13 @@ def publish(tx: Tx, project_id: str, key: str, *, is_published: bool) -> bool:
     return done.rowcount == 1
 
 
+def listing(tx: Tx, project_id: str) -> list[Value]:
+    """Return a project's values, sorted by key."""
+    query = sa.select(_t.key, _t.sealed_value, _t.published_at, _t.updated_at)
+    found = [Value(*row) for row in tx.connection.execute(query.where(_t.project_id == project_id))]
+    return sorted(found, key=lambda value: value.key)
+
+
 def keys(tx: Tx, project_id: str) -> list[str]:
     """Return a project's keys, sorted."""
     query = sa.select(_t.key).where(_t.project_id == project_id)
