@@ -1,4 +1,4 @@
-"""Write the reference pages that are made from the code: commands and the OpenAPI document.
+"""Write the reference pages that are made from the code: commands, the OpenAPI document, the schema.
 
 `make reference` runs it; tests compare what it would write with what is committed.
 """
@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from ninelives_server.api import app as api_app
 from ninelives_server.cli.app import cli
+from ninelives_server.projects import manifest
 
 REFERENCE = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -53,6 +54,12 @@ def openapi() -> str:
     return json.dumps(app.openapi(), indent=1, sort_keys=True) + "\n"
 
 
+def manifest_schema() -> str:
+    """Return docs/reference/ninelives.schema.json."""
+    return json.dumps(manifest.schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 if __name__ == "__main__":
     (REFERENCE / "cli.md").write_text(cli_page(), encoding="utf-8")
+    (REFERENCE / "ninelives.schema.json").write_text(manifest_schema(), encoding="utf-8")
     (REFERENCE / "openapi.json").write_text(openapi(), encoding="utf-8")

@@ -41,6 +41,7 @@ from ninelives_server.events.ticks import Ticks
 from ninelives_server.events.webhooks import Webhooks
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model import actors
+from ninelives_server.projects import addresses
 from ninelives_server.projects.service import Projects
 from ninelives_server.services import Services
 from ninelives_server.sessions.calls import Calls
@@ -244,6 +245,7 @@ def _composed(
         resolver=_resolver(settings),
         grants=connections,
         retention=settings.retention,
+        unreachable=addresses.unreachable(settings.base_url),
     )
     starts = Starts(
         vault=vault,

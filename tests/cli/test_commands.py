@@ -57,6 +57,8 @@ RUNS = {
     ("integrations", "list"): (),
     ("login",): (),
     ("project", "create"): ("{new}",),
+    ("project", "export"): ("{project_name}", "{directory}/copy"),
+    ("project", "lint"): ("{directory}",),
     ("project", "list"): (),
     ("project", "retention"): ("{fresh}", "--logs", "3"),
     ("project", "show"): ("{project_name}",),

@@ -24,6 +24,13 @@ def test_the_api_document_is_committed():
     assert (ROOT / "docs/reference/openapi.json").read_text() == reference.openapi()
 
 
+def test_the_schema_of_manifests_is_committed():
+    """
+    docs/reference/ninelives.schema.json is what a manifest is checked against; `make reference` renews it.
+    """
+    assert (ROOT / "docs/reference/ninelives.schema.json").read_text() == reference.manifest_schema()
+
+
 def test_the_api_only_grows():
     """
     Whatever docs/reference/openapi-released.json promises is still there: paths, methods, properties.

@@ -2,28 +2,51 @@
 Whether a manifest agrees with the code beside it, with the integrations of this server and with its filters.
 """
 
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 from making import MAIN, tar_of
 
-from ninelives_server.errors import Invalid
 from ninelives_server.events.filters import Filters
-from ninelives_server.projects import bundles, checks, code, manifest
+from ninelives_server.projects import bundles, checks, sources
 from ninelives_server.projects.checks import Surroundings
+from ninelives_server.projects.problems import Finding, Problems, Severity
 
 HEAD = "version: v1\nproject:\n  name: p\n"
 
 
-def check(lines: str, *, connections=("org_chat",), **files: str) -> str:
-    bundle = bundles.read(tar_of({"main.py": MAIN, **{f"{k}.py": v for k, v in files.items()}}))
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+
+
+def findings(
+    lines: str, *, connections=("org_chat",), head=HEAD, unreachable="", **files: str
+) -> list[Finding]:
+    texts = {
+        "main.py": MAIN,
+        **{f"{name}.py": text for name, text in files.items() if name != "requirements"},
+    }
+    if "requirements" in files:
+        texts["requirements.txt"] = files["requirements"]
     around = Surroundings(
-        integrations={"salesforce", "slack"}, connections=set(connections), filters=Filters()
+        integrations={"salesforce", "slack"},
+        connections=set(connections),
+        filters=Filters(),
+        now=NOW,
+        unreachable=unreachable,
     )
-    parsed = manifest.parse(HEAD + lines, "ninelives.yaml")
-    try:
-        checks.check(parsed, bundle, code.scan(bundle), around)
-    except Invalid as error:
-        return str(error)
-    return ""
+    problems = Problems()
+    source = sources.read(bundles.read(tar_of({"ninelives.yaml": head + lines, **texts})), problems)
+    checks.check(source, around, problems)
+    return problems.findings
+
+
+def check(lines: str, **more: Any) -> str:
+    return "\n".join(str(found) for found in findings(lines, **more) if found.severity is Severity.ERROR)
+
+
+def warned(lines: str, **more: Any) -> dict[str, str]:
+    return {f.rule: str(f) for f in findings(lines, **more) if f.severity is Severity.WARNING}
 
 
 def a_call(call: str, **files: str) -> str:
@@ -93,9 +116,7 @@ def test_a_broken_file_that_nothing_calls_is_a_warning():
     """
     It may be a template.
     """
-    bundle = bundles.read(tar_of({"bad.py": "def f(:\n"}))
-
-    [warning] = checks.warnings(code.scan(bundle))
+    warning = warned("", bad="def f(:\n")["syntax-error"]
 
     assert warning.startswith("bad.py:1: ")
     assert warning.endswith("; it cannot be imported")
@@ -145,3 +166,95 @@ def test_a_wrong_filter_is_an_error_in_the_compilers_words(expression: str, mess
 
     assert found.startswith("ninelives.yaml:7: the filter of trigger 'a': ")
     assert message in found
+
+
+def test_what_is_odd_is_a_warning_with_its_rule():
+    """
+    It can be deployed, and may not do what was meant.
+    """
+    text = (
+        "  vars: [{name: KEY, value: ''}]\n"
+        "  triggers:\n"
+        "    - {name: a, type: webhook}\n"
+        "    - {name: b, schedule: 0 3 * * * 2027}\n"
+    )
+    found = warned(text, unreachable="it is at home", requirements="ninelives\nrequests==2.32.4 # why\n")
+
+    assert found == {
+        "empty-variable": "ninelives.yaml:4: variable KEY has no value yet; set it with `ninelives var set p KEY …`",
+        "webhook-unreachable": "ninelives.yaml:6: webhook 'a' cannot be called from outside: it is at home",
+        "six-field-schedule": (
+            "ninelives.yaml:7: the schedule '0 3 * * * 2027' has 6 fields: the first is the minute and the sixth the "
+            "year; it runs next 2027-01-01 03:00 UTC, 2027-01-02 03:00 UTC, 2027-01-03 03:00 UTC; write 5 fields, or "
+            "7 with seconds first"
+        ),
+        "included-requirement": (
+            "requirements.txt:1: ninelives is there anyway, because sessions get this server's own; this line "
+            "decides its version"
+        ),
+    }
+
+
+def test_a_project_without_triggers_is_warned_about():
+    """
+    Nothing would ever start it.
+    """
+    assert set(warned("")) == {"no-triggers"}
+
+
+CLIENTS = """
+from autokitteh import subscribe
+from autokitteh.slack import slack_client as make
+from ninelives import salesforce
+import autokitteh.github
+
+def on_lead(event):
+    make("chatt")
+    make(event.data.name)
+    salesforce.client("crm")
+    autokitteh.github.github_client("org_chat")
+    subscribe("hook")
+    subscribe("hok")
+    other("nothing")
+"""
+
+
+def test_connections_that_the_code_names_must_be_there():
+    """
+    By their helpers, under whatever name they were imported; what is computed nobody can know.
+    """
+    text = (
+        "  connections: [{name: chat, integration: slack}, {name: crm, integration: salesforce}]\n"
+        "  triggers: [{name: hook, type: webhook}]\n"
+    )
+    found = [f for f in findings(text, uses=CLIENTS) if f.rule == "undeclared-connection"]
+
+    assert [str(f) for f in found] == [
+        "uses.py:8: slack_client('chatt'): the manifest has no such connection; did you mean 'chat'?",
+        "uses.py:13: subscribe('hok'): the manifest has no such connection or trigger; did you mean 'hook'?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("-r other.txt", "'-r other.txt' is an option; list the packages themselves"),
+        ("re quests", "'re quests' names no package: "),
+        ("requests=>2", "'requests=>2' names no package: "),
+    ],
+    ids=range(3),
+)
+def test_a_line_of_requirements_that_names_no_package_is_an_error(line: str, message: str):
+    """
+    With its own number, whatever comments and continued lines stand before it.
+    """
+    found = check("", requirements=f"# first\nhttpx \\\n  ==0.28\n{line}\n")
+
+    assert found.startswith(f"requirements.txt:4: {message}")
+
+
+def test_a_large_project_is_warned_about():
+    """
+    AutoKitteh refuses it; here it only takes longer.
+    """
+    assert "1,0" in warned("  triggers: [{name: a, type: webhook}]\n", big="#" * 1_000_001)["project-size"]

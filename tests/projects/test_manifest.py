@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ninelives_server.errors import Invalid
 from ninelives_server.model.triggers import TriggerType
 from ninelives_server.projects import manifest
+from ninelives_server.projects.problems import Problems
 
 FULL = """\
 version: v2                       # handlers are non-durable unless said otherwise
@@ -76,7 +77,8 @@ def test_an_autokitteh_manifest_is_read_unchanged(file: str):
     """
     Every key of AutoKitteh's manifest is understood, under both names.
     """
-    found = manifest.parse(FULL, file)
+    problems = Problems()
+    found = manifest.read(FULL, file, problems)
 
     assert (found.name, found.display_name, found.version) == ("lead_router", "Lead router", "v2")
     assert [(v.name, v.value, v.is_secret) for v in found.variables] == [
@@ -95,7 +97,7 @@ def test_an_autokitteh_manifest_is_read_unchanged(file: str):
         ("nightly", TriggerType.SCHEDULE, "", False, False),
         ("approvals", TriggerType.CONNECTION, "", False, False),
     ]
-    assert found.warnings == ()
+    assert problems.findings == []
 
 
 @pytest.mark.parametrize(("version", "durable"), [("v1", True), ("v2", False)])
@@ -314,10 +316,13 @@ def test_a_sync_trigger_that_is_no_webhook_is_only_warned_about():
     """
     text = "version: v1\nproject:\n  name: p\n  triggers:\n    - name: t\n      schedule: '@daily'\n      is_sync: true\n"
 
-    found = manifest.parse(text, "autokitteh.yaml")
+    problems = Problems()
+    found = manifest.read(text, "autokitteh.yaml", problems)
 
     assert not found.triggers[0].is_sync
-    assert found.warnings == ("autokitteh.yaml:7: 'is_sync' is for webhooks only; it is ignored",)
+    assert tuple(str(warning) for warning in problems.warnings) == (
+        "autokitteh.yaml:7: 'is_sync' is for webhooks only; it is ignored",
+    )
 
 
 def test_anchors_and_merged_keys_work():

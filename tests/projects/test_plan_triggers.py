@@ -75,7 +75,7 @@ async def test_a_schedule_of_six_fields_is_deployed_with_a_warning(projects: Pro
 
     [warning] = [line for line in result.warnings if "6 fields" in line]
     assert warning.startswith("ninelives.yaml:")
-    assert warning.endswith("it is due 2030-01-01 03:00:00 UTC")
+    assert "it runs next 2030-01-01 03:00 UTC; " in warning
 
 
 async def test_what_only_some_triggers_have_is_applied_and_taken_back(projects: Projects, ada: Actor):

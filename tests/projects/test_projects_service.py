@@ -322,6 +322,8 @@ async def test_what_the_others_project_is_called_is_all_the_same(
         projects.deactivate(eve, made.deployment_id),
         projects.delete_deployment(eve, made.deployment_id),
         projects.deploy(eve, bundle=a_bundle(MANIFEST), project=made.project_id),
+        projects.lint(eve, bundle=a_bundle(MANIFEST), project=made.project_id),
+        projects.export(eve, made.project_id),
     ]
     for attempt in attempts:
         with pytest.raises(NotFound):

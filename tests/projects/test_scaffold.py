@@ -9,7 +9,8 @@ import pytest
 from making import tar_of
 
 from ninelives_server.errors import Conflict, Invalid
-from ninelives_server.projects import deploys, scaffold
+from ninelives_server.projects import bundles, scaffold, sources
+from ninelives_server.projects.problems import Problems
 
 
 def test_the_first_project_is_right(tmp_path: Path):
@@ -18,7 +19,9 @@ def test_the_first_project_is_right(tmp_path: Path):
     """
     written = scaffold.init(tmp_path / "first", "first")
 
-    source = deploys.read(tar_of({path.name: path.read_text() for path in written}))
+    problems = Problems()
+    bundle = bundles.read(tar_of({path.name: path.read_text() for path in written}))
+    source = sources.read(bundle, problems)
 
     assert [path.name for path in written] == ["ninelives.yaml", "main.py", "README.md"]
     assert source.manifest is not None
@@ -27,7 +30,7 @@ def test_the_first_project_is_right(tmp_path: Path):
         ("incoming", "main.py:on_request", True)
     ]
     assert "hello" in source.code.names_in("main.py")
-    assert source.warnings == ()
+    assert problems.findings == []
     assert source.code.imports <= {"os", "time"}
 
 

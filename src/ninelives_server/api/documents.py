@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from ninelives_server.model import connections, events, projects, sessions, triggers
+from ninelives_server.projects.problems import Severity
 
 D = TypeVar("D")
 
@@ -101,6 +102,16 @@ class DeployDoc(Document):
     changed: bool
     actions: list[str]
     warnings: list[str]
+
+
+class FindingDoc(Document):
+    """Something that is wrong or odd in a project's files; `line` is 0 where it concerns all of a file."""
+
+    rule: str
+    severity: Severity
+    file: str
+    line: int
+    message: str
 
 
 class AccountDoc(Document):

@@ -1,4 +1,4 @@
-"""`/healthz` (the process), `/readyz` (database and Temporal) and `/metrics` (Prometheus)."""
+"""`/healthz` (the process), `/readyz` (its parts), `/metrics` (Prometheus) and the schema of manifests."""
 
 import asyncio
 
@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ninelives_server import log
 from ninelives_server.api import metrics
 from ninelives_server.api.auth import TheActor, TheServices
+from ninelives_server.projects import manifest
 from ninelives_server.services import Services
 
 logger = log.get(__name__)
@@ -42,6 +43,12 @@ async def _database_answers(services: Services) -> bool:
         logger.warning("database.unavailable", error=type(error).__name__)
         return False
     return True
+
+
+@router.get("/ninelives.schema.json", include_in_schema=False)
+async def manifest_schema() -> Response:
+    """Return the JSON Schema of manifests, for editors."""
+    return JSONResponse(manifest.schema(), media_type="application/schema+json")
 
 
 @router.get("/metrics", include_in_schema=False)

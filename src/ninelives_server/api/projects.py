@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from ninelives_server.api import bodies, documents
@@ -69,6 +70,31 @@ async def deploy(
     bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
     result = await services.projects.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
     return documents.DeployDoc.model_validate(result)
+
+
+@router.post("/lints")
+async def lint(
+    request: Request,
+    services: TheServices,
+    actor: TheActor,
+    project: Annotated[str | None, Query(description="overrides the manifest's name")] = None,
+) -> documents.Page[documents.FindingDoc]:
+    """Check a directory, sent as a gzipped tar, as a deploy would; nothing is changed."""
+    bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
+    found = await services.projects.lint(actor, bundle=bundle, project=project)
+    return documents.Page(items=documents.many(documents.FindingDoc, found))
+
+
+@router.get(
+    "/projects/{project}/export",
+    response_class=Response,
+    responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def export_project(project: str, services: TheServices, actor: TheActor) -> Response:
+    """Return a project's code and a manifest of what it has now, as a zip; no secret is part of it."""
+    name, packed = await services.projects.export(actor, project)
+    headers = {"Content-Disposition": f'attachment; filename="{name}.zip"'}
+    return Response(packed, media_type="application/zip", headers=headers)
 
 
 @router.get("/projects/{project}")

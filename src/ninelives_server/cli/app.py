@@ -10,6 +10,7 @@ from ninelives_server.cli import (
     demo,
     events,
     explain,
+    project_files,
     projects,
     sessions,
     setup,
@@ -53,3 +54,5 @@ for command in (
     sessions.session,
 ):
     cli.add_command(command)
+for part in (project_files.lint, project_files.export, project_files.schema):
+    projects.project.add_command(part)

@@ -78,8 +78,20 @@ class Client:
             Stop: The server is not there (4), does not allow it (4), has no such thing (3) or refuses (1, 2).
         """
         query = {name: str(value) for name, value in (params or {}).items() if value is not None}
+        answer = self._answer(method, path, json=body, content=content, params=query)
+        return answer.json() if answer.content else None
+
+    def download(self, path: str) -> bytes:
+        """Return what is behind a path as it is.
+
+        Raises:
+            Stop: As for `call`.
+        """
+        return self._answer("GET", path).content
+
+    def _answer(self, method: str, path: str, **more: Any) -> httpx2.Response:
         try:
-            answer = self._http.request(method, path, json=body, content=content, params=query)
+            answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as error:
             fail(
                 f"no server answers at {self.base_url} ({error}); start one with `ninelives up` or set "
@@ -88,7 +100,7 @@ class Client:
             )
         if not answer.is_success:
             _refused(answer)
-        return answer.json() if answer.content else None
+        return answer
 
     def stream(self, path: str) -> Iterator[Any]:
         """Yield the JSON of each server-sent event of a stream, until it ends."""

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ninelives_server.model.projects import Entrypoint
+from ninelives_server.projects import uses
 from ninelives_server.projects.bundles import Bundle
+from ninelives_server.projects.uses import Use
 
 # `warnings.catch_warnings` is global to the process: two threads in it would restore each other's filters.
 _PARSING = threading.Lock()
@@ -22,12 +24,14 @@ class Code:
         imports: Dotted names of the modules that are imported anywhere, without the project's own.
         installs: What `packages.install(…)` of AutoKitteh is given as plain text.
         broken: Line and reason for each file that is no Python.
+        uses: Where the code names connections and triggers.
     """
 
     entrypoints: tuple[Entrypoint, ...]
     imports: frozenset[str]
     installs: tuple[str, ...]
     broken: Mapping[str, tuple[int, str]]
+    uses: tuple[Use, ...] = ()
 
     def names_in(self, file: str) -> list[str]:
         """Return the entry points of a file."""
@@ -40,6 +44,7 @@ def scan(bundle: Bundle) -> Code:
     imports: set[str] = set()
     installs: list[str] = []
     broken: dict[str, tuple[int, str]] = {}
+    used: list[Use] = []
     for path, file in bundle.files.items():
         if not path.endswith(".py"):
             continue
@@ -48,6 +53,7 @@ def scan(bundle: Bundle) -> Code:
             entrypoints.extend(_entrypoints(path, tree))
             imports.update(_imports(tree))
             installs.extend(_installs(tree))
+            used.extend(uses.find(path, tree))
         else:
             broken[path] = tree
     own = {path.partition("/")[0].removesuffix(".py") for path in bundle.files if path.endswith(".py")}
@@ -57,6 +63,7 @@ def scan(bundle: Bundle) -> Code:
         imports=foreign,
         installs=tuple(dict.fromkeys(installs)),
         broken=broken,
+        uses=tuple(used),
     )
 
 

@@ -5,64 +5,28 @@ there by then, and changes all of it or nothing.
 """
 
 import asyncio
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Sequence
 
 from ninelives_server import log
-from ninelives_server.errors import Invalid
+from ninelives_server.errors import Invalid, TooLarge
 from ninelives_server.ids import ProjectId
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.projects import Build, DeployResult
-from ninelives_server.projects import bundles, checks, code, find, manifest, plans, requirements
-from ninelives_server.projects.bundles import Bundle
+from ninelives_server.projects import bundles, checks, find, lint, plans, requirements, sources, variables
 from ninelives_server.projects.checks import FilterCheck, Surroundings
-from ninelives_server.projects.code import Code
-from ninelives_server.projects.manifest import AUTOKITTEH, FILE_NAMES, Manifest
+from ninelives_server.projects.manifest import AUTOKITTEH
 from ninelives_server.projects.planning import Plan, Wanted
+from ninelives_server.projects.problems import Finding, Problems
 from ninelives_server.projects.requirements import Resolver
+from ninelives_server.projects.sources import Source
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import builds, connections, projects
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A directory, read.
-
-    Attributes:
-        warnings: Of reading it.
-    """
-
-    bundle: Bundle
-    manifest: Manifest | None
-    code: Code
-    warnings: tuple[str, ...]
-
-
-def read(packed: bytes) -> Source:
-    """Read a bundle: its files, its manifest, its code.
-
-    Raises:
-        Invalid: Something in it is wrong.
-        TooLarge: It is too large.
-    """
-    bundle = bundles.read(packed)
-    present = [name for name in FILE_NAMES if name in bundle.files]
-    found = None
-    warnings: list[str] = []
-    if present:
-        try:
-            text = bundle.files[present[0]].data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            raise Invalid(f"{present[0]}:1: is not UTF-8 text", code="manifest_invalid") from None
-        found = manifest.parse(text, present[0])
-        warnings = [*found.warnings, *(f"{name} is ignored; there is {present[0]}" for name in present[1:])]
-    scanned = code.scan(bundle)
-    warnings.extend(checks.warnings(scanned))
-    return Source(bundle=bundle, manifest=found, code=scanned, warnings=tuple(warnings))
 
 
 class Deploys:
@@ -77,23 +41,27 @@ class Deploys:
         filters: FilterCheck,
         resolver: Resolver,
         retention: RetentionSettings,
+        unreachable: str = "",
     ) -> None:
+        """Use what the server knows; `unreachable` says why its webhooks cannot be called from outside."""
         self._store = store
         self._vault = vault
         self._registry = registry
         self._filters = filters
         self._resolver = resolver
         self._days = retention
+        self._unreachable = unreachable
 
     async def deploy(
         self, actor: Actor, *, bundle: bytes, project: str | None, dry_run: bool
     ) -> DeployResult:
         """Deploy a directory; see `service.Projects.deploy`."""
-        source = await asyncio.to_thread(read, bundle)
+        problems = Problems()
+        source = await asyncio.to_thread(_read, bundle, problems)
         name = await self._name(actor, source, project)
-        there, surroundings = await self._store.read(lambda tx: self._around(tx, actor, name, source))
-        if source.manifest is not None:
-            checks.check(source.manifest, source.bundle, source.code, surroundings)
+        there, around = await self._store.read(lambda tx: self._around(tx, actor, name, source))
+        checks.check(source, around, problems)
+        problems.stop_if_any()
         resolved = list(there.requirements) if there else await self._resolve(source)
         wanted = Wanted(
             name=name,
@@ -106,7 +74,17 @@ class Deploys:
             plan = await self._store.read(lambda tx: self._plan(tx, actor, wanted))
         else:
             plan = await self._store.write(lambda tx: self._apply(tx, actor, wanted))
-        return self._result(plan, source, there, dry_run=dry_run)
+        return self._result(plan, problems.warnings, there, dry_run=dry_run)
+
+    async def lint(self, actor: Actor, *, bundle: bytes, project: str | None) -> list[Finding]:
+        """Check a directory and change nothing; see `service.Projects.lint`."""
+        source = None
+        with contextlib.suppress(Invalid, TooLarge):  # what is wrong with it is found again below
+            source = await asyncio.to_thread(_read, bundle, Problems())
+        manifest_name = "" if source is None or source.manifest is None else source.manifest.name
+        given = None if project is None else await self._given(actor, project)
+        around = await self._store.read(lambda tx: self._surroundings(tx, actor, given or manifest_name))
+        return await asyncio.to_thread(lint.lint, bundle, around, named=given is not None)
 
     async def _name(self, actor: Actor, source: Source, given: str | None) -> str:
         """Return the name of the project: as given, by name or id, else the manifest's.
@@ -116,26 +94,36 @@ class Deploys:
             NotFound: It was given as an id that there is not.
         """
         if given is None and source.manifest is None:
-            raise Invalid(
-                f"the directory has no {' and no '.join(FILE_NAMES)}; `ninelives init NAME` makes a first one"
-            )
+            raise Invalid(lint.no_manifest())
         if given is None:
             assert source.manifest is not None
             if not source.manifest.name:
-                raise Invalid(f"{source.manifest.file}:1: the project has no 'name'; or say --project NAME")
+                raise Invalid(f"{source.manifest.file}:1: {lint.no_name()}")
             return source.manifest.name
-        return await self._store.read(lambda tx: find.name_of(tx, actor, given))
+        return await self._given(actor, given)
+
+    async def _given(self, actor: Actor, name: str) -> str:
+        return await self._store.read(lambda tx: find.name_of(tx, actor, name))
 
     def _around(self, tx: Tx, actor: Actor, name: str, source: Source) -> tuple[Build | None, Surroundings]:
         """Return the build of the same content, and what the manifest may refer to."""
         project = projects.by_name(tx, actor.org_id, name)
+        there = None if project is None else builds.by_sha256(tx, project.id, source.bundle.sha256)
+        return there, self._surroundings(tx, actor, name)
+
+    def _surroundings(self, tx: Tx, actor: Actor, name: str) -> Surroundings:
+        project = projects.by_name(tx, actor.org_id, name)
         mine = None if project is None else project.id
-        known = {c.name for c in connections.of_org(tx, actor.org_id) if c.project_id in {None, mine}}
-        there = None if mine is None else builds.by_sha256(tx, mine, source.bundle.sha256)
-        return there, Surroundings(
+        there = {} if mine is None else variables.opened(tx, self._vault, mine)
+        return Surroundings(
             integrations=self._registry.names(),
-            connections=known,
+            connections={
+                c.name for c in connections.of_org(tx, actor.org_id) if c.project_id in {None, mine}
+            },
             filters=self._filters,
+            now=tx.now,
+            values={variable for variable, (_, value) in there.items() if value},
+            unreachable=self._unreachable,
         )
 
     async def _resolve(self, source: Source) -> list[str]:
@@ -155,7 +143,9 @@ class Deploys:
         plan.carry_out()
         return plan
 
-    def _result(self, plan: Plan, source: Source, there: Build | None, *, dry_run: bool) -> DeployResult:
+    def _result(
+        self, plan: Plan, warnings: Sequence[Finding], there: Build | None, *, dry_run: bool
+    ) -> DeployResult:
         if not dry_run:
             logger.info(
                 "project.deployed",
@@ -170,5 +160,9 @@ class Deploys:
             deployment_id=plan.deployment_id,
             changed=bool(plan.actions),
             actions=tuple(plan.actions),
-            warnings=(*source.warnings, *plan.warnings),
+            warnings=(*map(str, warnings), *plan.warnings),
         )
+
+
+def _read(packed: bytes, problems: Problems) -> Source:
+    return sources.read(bundles.read(packed), problems)

@@ -68,20 +68,22 @@ def read(text: str, file: str, schema: Schema, problems: Problems) -> Node:
     Raises:
         Invalid: It is no YAML, or so wrong that there is no point in reading on.
     """
+    unreadable = "manifest-unreadable"
     if len(text) > LONGEST:
-        problems.add(file, 1, f"has {len(text)} characters; {LONGEST} are allowed")
+        problems.add(file, 1, f"has {len(text)} characters; {LONGEST} are allowed", unreadable)
         problems.stop_if_any()
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problems.add(file, mark.line + 1 if mark else 1, f"is no YAML: {error.problem or error.context}")
+        line = mark.line + 1 if mark else 1
+        problems.add(file, line, f"is no YAML: {error.problem or error.context}", unreadable)
     except yaml.YAMLError as error:
-        problems.add(file, 1, f"is no YAML: {str(error).splitlines()[0]}")
+        problems.add(file, 1, f"is no YAML: {str(error).splitlines()[0]}", unreadable)
     else:
         if root is not None:
             return _Reader(file, schema, problems).read(root, schema, str(schema["title"]), 0)
-        problems.add(file, 1, "is empty")
+        problems.add(file, 1, "is empty", unreadable)
     problems.stop_if_any()
     raise AssertionError
 
@@ -109,7 +111,7 @@ class _Reader:
     def _count(self, node: yaml.Node, depth: int) -> None:
         self._nodes += 1
         if depth > _DEEPEST or self._nodes > _MOST_NODES:
-            self._wrong(node, "is nested too deeply, or has too many aliases")
+            self._wrong(node, "is nested too deeply, or has too many aliases", "manifest-unreadable")
             self._problems.stop_if_any()
 
     def _resolved(self, schema: Schema) -> Schema:
@@ -121,8 +123,8 @@ class _Reader:
             found = found[part]
         return dict(found)
 
-    def _wrong(self, node: yaml.Node, message: str) -> None:
-        self._problems.add(self._file, _line(node), message)
+    def _wrong(self, node: yaml.Node, message: str, rule: str = "manifest-value") -> None:
+        self._problems.add(self._file, _line(node), message, rule)
 
     def _mapping(self, node: yaml.Node, schema: Schema, what: str, depth: int) -> Node:
         known: Mapping[str, Schema] = schema["properties"]
@@ -134,7 +136,7 @@ class _Reader:
         for key_node, value_node in self._pairs(node, depth):
             key = key_node.value if isinstance(key_node, yaml.ScalarNode) else "?"
             if key not in known:
-                self._wrong(key_node, f"unknown key {key!r} in {what}{nearest(key, known)}")
+                self._wrong(key_node, f"unknown key {key!r} in {what}{nearest(key, known)}", "unknown-key")
             elif key in lines:
                 self._wrong(key_node, f"{key!r} is given twice in {what}, first in line {lines[key]}")
             else:
@@ -184,7 +186,7 @@ class _Reader:
             allowed = ", ".join(schema["enum"])
             self._wrong(node, f"{what} must be one of {allowed}, not {text[:100]!r}")
         elif "pattern" in schema and not re.search(schema["pattern"], text):
-            self._wrong(node, f"{what} must be {schema['x-hint']}, not {text[:100]!r}")
+            self._wrong(node, f"{what} must be {schema['x-hint']}, not {text[:100]!r}", "malformed-name")
         elif len(text) > schema.get("maxLength", LONGEST):
             self._wrong(node, f"{what} has {len(text)} characters; {schema['maxLength']} are allowed")
         return Node(_line(node), value)
@@ -197,7 +199,7 @@ class _Reader:
             self._wrong(node, f"{what} must be true or false, not {text[:100]!r}")
             return None
         if schema["type"] == "integer":
-            least, most = schema["minimum"], schema["maximum"]
+            least, most = schema["minimum"], schema.get("maximum", 999_999_999)
             if re.fullmatch(r"[0-9]{1,9}", text) and least <= int(text) <= most:
                 return int(text)
             self._wrong(node, f"{what} must be a whole number from {least} to {most}, not {text[:100]!r}")

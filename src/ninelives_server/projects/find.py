@@ -82,6 +82,15 @@ def build(tx: Tx, actor: Actor, build_id: str) -> Build:
     return found
 
 
+def newest_build(tx: Tx, project_id: str) -> Build | None:
+    """Return the build in service, else the newest one; `None` where nothing was deployed yet."""
+    active = builds.active(tx, project_id)
+    if active is not None:
+        return builds.by_id(tx, active.build_id)
+    found = builds.of_project(tx, project_id)
+    return found[0] if found else None
+
+
 def deployment(tx: Tx, actor: Actor, deployment_id: str, *, lock: bool = False) -> Deployment:
     """Return a deployment; with `lock`, nobody else changes its project before this unit ends.
 

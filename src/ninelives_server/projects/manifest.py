@@ -11,6 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from ninelives_server.errors import Invalid
 from ninelives_server.model.triggers import CatchUp, Overlap, TriggerType
 from ninelives_server.projects import document, schedules
 from ninelives_server.projects.document import Node
@@ -49,10 +50,15 @@ class ManifestVariable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestConnection:
-    """A connection that the project needs."""
+    """A connection that the project needs.
+
+    Attributes:
+        auth_mode: Empty for the integration's first one.
+    """
 
     name: str
     integration: str
+    auth_mode: str
     variables: tuple[ManifestVariable, ...]
     lines: Mapping[str, int]
 
@@ -96,7 +102,6 @@ class Manifest:
         retention: Days by `sessions`, `events` and `logs`, as far as given.
         limits: What a session may use, by name, as far as given (`ninelives.run.limits`); 0 is no limit.
         max_concurrent: `None` where it says nothing about it.
-        warnings: What its author should know; each names its line.
     """
 
     file: str
@@ -109,7 +114,6 @@ class Manifest:
     variables: tuple[ManifestVariable, ...]
     connections: tuple[ManifestConnection, ...]
     triggers: tuple[ManifestTrigger, ...]
-    warnings: tuple[str, ...]
 
 
 @cache
@@ -127,11 +131,23 @@ def parse(text: str, file_name: str) -> Manifest:
         Invalid: All that is wrong, a line each: `ninelives.yaml:14: unknown key 'evnt_type' …`.
     """
     problems = Problems()
-    root = document.read(text, file_name, schema(), problems)
+    parsed = read(text, file_name, problems)
     problems.stop_if_any()
-    parsed = _Parser(file_name, problems).parse(root)
-    problems.stop_if_any()
+    assert parsed is not None
     return parsed
+
+
+def read(text: str, file_name: str, problems: Problems) -> Manifest | None:
+    """Read a manifest as far as it can be read; what is wrong or odd is added to `problems`.
+
+    Returns:
+        The manifest, without what is wrong in it; `None` where it is no YAML.
+    """
+    try:
+        root = document.read(text, file_name, schema(), problems)
+    except Invalid:
+        return None  # `problems` has the reason
+    return _Parser(file_name, problems).parse(root)
 
 
 def to_json(manifest: Manifest) -> dict[str, Any]:
@@ -159,7 +175,12 @@ def to_json(manifest: Manifest) -> dict[str, Any]:
             **({} if manifest.max_concurrent is None else {"max_concurrent": manifest.max_concurrent}),
             "vars": variables(manifest.variables),
             "connections": [
-                {"name": c.name, "integration": c.integration, "vars": variables(c.variables)}
+                {
+                    "name": c.name,
+                    "integration": c.integration,
+                    "auth_mode": c.auth_mode,
+                    "vars": variables(c.variables),
+                }
                 for c in manifest.connections
             ],
             "triggers": [
@@ -183,13 +204,13 @@ class _Parser:
     def __init__(self, file: str, problems: Problems) -> None:
         self._file = file
         self._problems = problems
-        self._warnings: list[str] = []
 
     def parse(self, root: Node) -> Manifest:
         project = root.get("project") or Node(root.line, {})
         version = root.text("version")
         if not version and self._file == "autokitteh.yaml":
-            self._wrong(root.line, "the manifest has no 'version'; write 'version: v1' or 'version: v2'")
+            message = "the manifest has no 'version'; write 'version: v1' or 'version: v2'"
+            self._wrong(root.line, message, "missing-version")
         # Without a version, a manifest of ours: durable is what this server is for.
         durable = version != "v2"
         display = project.get("display_name")
@@ -204,14 +225,10 @@ class _Parser:
             variables=self._variables(project),
             connections=tuple(self._connection(node) for node in self._unique(project, "connections")),
             triggers=tuple(self._trigger(node, durable) for node in self._unique(project, "triggers")),
-            warnings=tuple(self._warnings),
         )
 
-    def _wrong(self, line: int, message: str) -> None:
-        self._problems.add(self._file, line, message)
-
-    def _warn(self, line: int, message: str) -> None:
-        self._warnings.append(f"{self._file}:{line}: {message}")
+    def _wrong(self, line: int, message: str, rule: str = "manifest-value") -> None:
+        self._problems.add(self._file, line, message, rule)
 
     def _unique(self, node: Node, key: str) -> list[Node]:
         """Return the items of a list; a name that comes twice is wrong."""
@@ -219,9 +236,10 @@ class _Parser:
         first: dict[str, int] = {}
         for item in found:
             name, line = item.text("name"), item.line_of("name")
-            if name in first:
+            if name and name in first:
                 what = {"vars": "variable", "connections": "connection", "triggers": "trigger"}[key]
-                self._wrong(line, f"there are two {what}s {name!r}; the first is in line {first[name]}")
+                message = f"there are two {what}s {name!r}; the first is in line {first[name]}"
+                self._wrong(line, message, "duplicate-name")
             first.setdefault(name, line)
         return found
 
@@ -241,6 +259,7 @@ class _Parser:
         return ManifestConnection(
             name=node.text("name"),
             integration=node.text("integration"),
+            auth_mode=node.text("auth_mode"),
             variables=self._variables(node),
             lines={**node.key_lines, "": node.line},
         )
@@ -250,9 +269,11 @@ class _Parser:
         if kind is TriggerType.SCHEDULE:
             self._schedule(node)
         elif node.text("timezone"):
-            self._wrong(node.line_of("timezone"), "'timezone' is for triggers with a 'schedule' only")
+            message = "'timezone' is for triggers with a 'schedule' only"
+            self._wrong(node.line_of("timezone"), message, "trigger-type")
         if kind is not TriggerType.WEBHOOK and node.flag("is_sync", default=False):
-            self._warn(node.line_of("is_sync"), "'is_sync' is for webhooks only; it is ignored")
+            message = "'is_sync' is for webhooks only; it is ignored"
+            self._problems.warn(self._file, node.line_of("is_sync"), message, "ignored-key")
         event_type = node.text("event_type")
         return ManifestTrigger(
             name=node.text("name"),
@@ -272,10 +293,16 @@ class _Parser:
     def _options(self, node: Node, kind: TriggerType) -> dict[str, Any]:
         """Return what only some triggers have, without what means the default."""
         if kind is not TriggerType.SCHEDULE and node.text("catch_up"):
-            self._wrong(node.line_of("catch_up"), "'catch_up' is for triggers with a 'schedule' only")
+            self._wrong(
+                node.line_of("catch_up"), "'catch_up' is for triggers with a 'schedule' only", "trigger-type"
+            )
         overlap, limit = node.text("overlap"), node.number("max_concurrent")
         if overlap == Overlap.QUEUE_ONE and limit not in {None, 1}:
-            self._wrong(node.line_of("max_concurrent"), "'overlap: queue one' runs one session at a time")
+            self._wrong(
+                node.line_of("max_concurrent"),
+                "'overlap: queue one' runs one session at a time",
+                "manifest-value",
+            )
         options = {
             "max_concurrent": limit,
             "key": node.text("key").strip(),
@@ -290,12 +317,14 @@ class _Parser:
         if auth is None or auth.value is None:
             return {}
         if kind is not TriggerType.WEBHOOK:
-            self._wrong(node.line_of("auth"), "'auth' is for webhooks only")
+            self._wrong(node.line_of("auth"), "'auth' is for webhooks only", "trigger-type")
         scheme = auth.text("scheme")
         allowed = {"scheme", "secret", *_AUTH_KEYS.get(scheme, ())}
         for key in auth.key_lines:
             if key not in allowed and scheme in _AUTH_KEYS:
-                self._wrong(auth.line_of(key), f"{key!r} does not go with 'scheme: {scheme}'")
+                self._wrong(
+                    auth.line_of(key), f"{key!r} does not go with 'scheme: {scheme}'", "manifest-value"
+                )
         if scheme == "basic" and not auth.text("user"):
             self._wrong(node.line_of("auth"), "'scheme: basic' needs a 'user'")
         return {key: auth.text(key) for key in auth.key_lines}
@@ -306,25 +335,30 @@ class _Parser:
         # `webhook:` without a value is written by hand now and then, and can mean one thing only.
         given = [kind for kind in TriggerType if node.get(kind) is not None]
         stated = node.text("type")
-        kind = TriggerType(stated) if stated in set(TriggerType) else (given or [TriggerType.WEBHOOK])[0]
+        if not name or (stated and stated not in set(TriggerType)):
+            return (given or [TriggerType.WEBHOOK])[0]  # what is wrong is said already
+        kind = TriggerType(stated) if stated else (given or [TriggerType.WEBHOOK])[0]
         if len(given) > 1:
             both = " and ".join(repr(str(key)) for key in given)
-            self._wrong(node.line_of(given[1]), f"trigger {name!r} has {both}; it can have only one of them")
+            line, message = node.line_of(given[1]), f"has {both}; it can have only one of them"
         elif not given and not stated:
-            self._wrong(
+            line, message = (
                 node.line,
-                f"trigger {name!r} has no 'type'; give it a 'schedule', a 'connection' or 'type: webhook'",
+                "has no 'type'; give it a 'schedule', a 'connection' or 'type: webhook'",
             )
         elif given and stated and stated != given[0]:
-            self._wrong(node.line_of("type"), f"trigger {name!r} is a {stated} but has {str(given[0])!r}")
+            line, message = node.line_of("type"), f"is a {stated} but has {str(given[0])!r}"
         elif kind is not TriggerType.WEBHOOK and not node.text(kind):
-            self._wrong(node.line_of(kind), f"trigger {name!r} is a {kind} and has no {str(kind)!r}")
+            line, message = node.line_of(kind), f"is a {kind} and has no {str(kind)!r}"
+        else:
+            return kind
+        self._wrong(line, f"trigger {name!r} {message}", "trigger-type")
         return kind
 
     def _schedule(self, node: Node) -> None:
         if node.text("schedule") and (trouble := schedules.trouble(node.text("schedule"))):
-            self._wrong(node.line_of("schedule"), trouble)
+            self._wrong(node.line_of("schedule"), trouble, "bad-schedule")
         zone = node.text("timezone")
         if zone and (trouble := schedules.zone_trouble(zone)):
             close = nearest(zone, schedules.zones()).partition("; there is")[0]
-            self._wrong(node.line_of("timezone"), trouble + close)
+            self._wrong(node.line_of("timezone"), trouble + close, "bad-schedule")

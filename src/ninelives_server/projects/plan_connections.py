@@ -59,7 +59,7 @@ def _create(scene: Scene, manifest: Manifest, wanted: ManifestConnection) -> Con
         project_id=scene.plan.project_id,
         name=wanted.name,
         integration=scene.registry.get(wanted.integration).name,
-        auth_mode=scene.registry.mode(wanted.integration).name,
+        auth_mode=scene.registry.mode(wanted.integration, wanted.auth_mode or None).name,
         state=ConnectionState.INIT_REQUIRED,
         state_since=scene.tx.now,
         reason="",
@@ -86,7 +86,9 @@ def _create(scene: Scene, manifest: Manifest, wanted: ManifestConnection) -> Con
 
 
 def _way_to_set_up(scene: Scene, wanted: ManifestConnection, there: Connection | None) -> str:
-    mode = scene.registry.mode(wanted.integration, None if there is None else there.auth_mode)
+    mode = scene.registry.mode(
+        wanted.integration, wanted.auth_mode or None if there is None else there.auth_mode
+    )
     name = f"{scene.wanted.name}/{wanted.name}"
     if mode.uses_oauth:
         return f"connection {wanted.name} has to be authorised: `ninelives connection init {name}`"

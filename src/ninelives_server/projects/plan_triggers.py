@@ -6,13 +6,10 @@ from typing import Any
 
 from ninelives_server import ids
 from ninelives_server.ids import ConnectionId, TriggerId
-from ninelives_server.model import schedules
 from ninelives_server.model.triggers import Trigger, TriggerType
 from ninelives_server.projects.manifest import Manifest, ManifestTrigger
 from ninelives_server.projects.planning import Scene
 from ninelives_server.store import triggers
-
-_FIELDS_WITH_A_YEAR = 6
 
 
 def plan(scene: Scene, manifest: Manifest, known: Mapping[str, ConnectionId]) -> None:
@@ -23,7 +20,6 @@ def plan(scene: Scene, manifest: Manifest, known: Mapping[str, ConnectionId]) ->
         if old.name not in names:
             _delete(scene, f"delete trigger {old.name}, which the manifest does not have any more", old)
     for wanted in manifest.triggers:
-        _warn_of_year(scene, manifest.file, wanted)
         connection_id = known[wanted.connection] if wanted.connection else None
         trigger = there.get(wanted.name)
         if trigger is not None and trigger.type is not wanted.type:
@@ -33,18 +29,6 @@ def plan(scene: Scene, manifest: Manifest, known: Mapping[str, ConnectionId]) ->
             _create(scene, wanted, connection_id)
         else:
             _change(scene, trigger, wanted, connection_id)
-
-
-def _warn_of_year(scene: Scene, file: str, wanted: ManifestTrigger) -> None:
-    """Say what a schedule of 6 fields means: elsewhere the first of them is the second."""
-    if schedules.fields(wanted.schedule) != _FIELDS_WITH_A_YEAR:
-        return
-    found = schedules.upcoming(schedules.parse(wanted.schedule, wanted.timezone), scene.tx.now, 3)
-    times = ", ".join(f"{time:%Y-%m-%d %H:%M:%S} UTC" for time in found) or "never again"
-    scene.plan.warnings.append(
-        f"{file}:{wanted.line('schedule')}: the schedule {wanted.schedule!r} has 6 fields: the last one is "
-        f"the year, there are no seconds; it is due {times}"
-    )
 
 
 def _terms(wanted: ManifestTrigger, connection_id: ConnectionId | None) -> dict[str, Any]:

@@ -27,11 +27,6 @@ def plan(scene: Scene, manifest: Manifest) -> None:
         stored, value = there.get(wanted.name, (None, ""))
         before = None if stored is None else _Terms(value, stored.is_secret, stored.description)
         terms = _terms(wanted, before)
-        if not terms.value:
-            scene.plan.warnings.append(
-                f"variable {wanted.name} has no value yet; set it with "
-                f"`ninelives var set {scene.wanted.name} {wanted.name} …`"
-            )
         if terms != before:
             verb = "set" if before is None else "change"
             _set(scene, f"{verb} variable {wanted.name}", wanted.name, terms)

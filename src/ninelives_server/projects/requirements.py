@@ -5,12 +5,17 @@ whose helpers it imports. Which exact versions these stand for is left to the re
 """
 
 import re
+from collections.abc import Iterator
 from typing import Protocol
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from ninelives_server.errors import Invalid
 from ninelives_server.projects import included
 from ninelives_server.projects.bundles import Bundle
 from ninelives_server.projects.code import Code
+from ninelives_server.projects.problems import Problems
 
 FILE_NAME = "requirements.txt"
 SDK = "autokitteh"
@@ -54,6 +59,9 @@ _HELPERS: dict[str, tuple[str, ...]] = {
 #: The same for our own SDK's helpers.
 _OWN_HELPERS: dict[str, tuple[str, ...]] = {"salesforce": ("simple-salesforce>=1.12.9",)}
 
+_BAD = "bad-requirement"
+# A comment begins at the line's start or after white space (pip, "Requirements File Format").
+_COMMENT = re.compile(r"(^|\s)#.*$")
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
@@ -111,6 +119,55 @@ def added(text: str, code: Code, *, is_autokitteh: bool = False) -> list[str]:
 def full_text(text: str, additions: list[str]) -> str:
     """Return what is handed to the resolver; lines keep their numbers."""
     return "\n".join([*text.splitlines(), *additions]) + "\n" if text.strip() or additions else ""
+
+
+def check(bundle: Bundle, code: Code, problems: Problems) -> None:
+    """Read `requirements.txt` line by line; what is wrong or odd is added to `problems`."""
+    try:
+        text = text_of(bundle)
+    except Invalid:
+        problems.add(FILE_NAME, 1, "is not UTF-8 text", _BAD)
+        return
+    provided = _provided(code)
+    for number, line in _logical_lines(text):
+        if line.startswith("-"):
+            problems.add(
+                FILE_NAME, number, f"{line[:100]!r} is an option; list the packages themselves", _BAD
+            )
+            continue
+        try:
+            name = canonicalize_name(Requirement(line.partition(" --")[0].strip()).name)
+        except InvalidRequirement as error:
+            reason = str(error).splitlines()[0]
+            problems.add(FILE_NAME, number, f"{line[:100]!r} names no package: {reason}", _BAD)
+            continue
+        if name in provided:
+            message = f"{name} is there anyway, because {provided[name]}; this line decides its version"
+            problems.warn(FILE_NAME, number, message, "included-requirement")
+
+
+def _provided(code: Code) -> dict[str, str]:
+    """Return what is installed without being named, with the reason."""
+    found = {"ninelives": "sessions get this server's own"}
+    for item in added("", code):
+        found.update(dict.fromkeys(_named(item), "the code imports what needs it"))
+    return found
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield requirements with the number of their first line: no comments, continued lines joined."""
+    start, parts = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start or number
+        parts += _COMMENT.sub("", line)
+        if parts.endswith("\\"):
+            parts = parts[:-1] + " "
+            continue
+        if parts.strip():
+            yield start, parts.strip()
+        start, parts = 0, ""
+    if parts.strip():
+        yield start, parts.strip()
 
 
 def _is_in(module: str, package: str) -> bool:

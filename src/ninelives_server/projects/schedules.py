@@ -1,6 +1,7 @@
 """Whether a trigger's schedule and time zone can be right; what a schedule means is in `model.schedules`."""
 
 import zoneinfo
+from datetime import datetime
 from functools import cache
 
 from ninelives_server.model import schedules
@@ -14,6 +15,24 @@ def trouble(schedule: str) -> str | None:
     except BadSchedule as error:
         return str(error)
     return None
+
+
+def oddity(schedule: str, zone: str, now: datetime) -> str | None:
+    """Return what somebody may have meant differently, with the next three times, or `None`.
+
+    Six fields are minute first and the year last here, as in Temporal and so in AutoKitteh; in other crons
+    they are seconds first.
+    """
+    text = schedule.strip()
+    if schedules.fields(text) != 6 or trouble(text):
+        return None
+    times = schedules.upcoming(schedules.parse(text, zone if zone in zones() else "UTC"), now, 3)
+    local = zoneinfo.ZoneInfo(zone if zone in zones() else "UTC")
+    said = ", ".join(moment.astimezone(local).strftime("%Y-%m-%d %H:%M %Z") for moment in times) or "never"
+    return (
+        f"the schedule {text!r} has 6 fields: the first is the minute and the sixth the year; it runs next "
+        f"{said}; write 5 fields, or 7 with seconds first"
+    )
 
 
 def zone_trouble(name: str) -> str | None:

@@ -22,10 +22,11 @@ from ninelives_server.model.projects import (
     Variable,
 )
 from ninelives_server.model.triggers import Trigger
-from ninelives_server.projects import activation, find, variables
+from ninelives_server.projects import activation, exports, find, variables
 from ninelives_server.projects.checks import FilterCheck
 from ninelives_server.projects.deploys import Deploys
 from ninelives_server.projects.plans import part_context
+from ninelives_server.projects.problems import Finding
 from ninelives_server.projects.requirements import Resolver
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import audit, builds, connections, projects, triggers
@@ -59,10 +60,23 @@ class Projects:
         resolver: Resolver,
         grants: Grants,
         retention: RetentionSettings | None = None,
+        unreachable: str = "",
     ) -> None:
-        """Use `retention` for new projects; 30 days of everything where it is not given."""
+        """Put the service together.
+
+        Args:
+            store: The database.
+            vault: Seals what projects keep secret.
+            registry: The integrations.
+            filters: Knows the language of filters.
+            resolver: Finds exact packages.
+            grants: Ends grants at their providers.
+            retention: For new projects; 30 days of everything where it is not given.
+            unreachable: Why webhooks cannot be called from outside; empty where they can.
+        """
         self._store = store
         self._vault = vault
+        self._registry = registry
         self._grants = grants
         self._days = retention or RetentionSettings(sessions=30, events=30, logs=30)
         self._deploys = Deploys(
@@ -72,6 +86,7 @@ class Projects:
             filters=filters,
             resolver=resolver,
             retention=self._days,
+            unreachable=unreachable,
         )
 
     # --- projects ---------------------------------------------------------------------------------
@@ -152,6 +167,49 @@ class Projects:
         """
         actor.needs(Role.MEMBER)
         return await self._deploys.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
+
+    async def lint(
+        self, actor: Actor, *, bundle: bytes, project: str | None = None
+    ) -> builtins.list[Finding]:
+        """Check a directory as a deploy would, by every rule; nothing is changed or installed.
+
+        Args:
+            actor: Who asks.
+            bundle: The directory as a gzipped tar.
+            project: Name of the project; by default the manifest's.
+
+        Returns:
+            All that is wrong or odd, by file and line.
+        """
+        actor.needs(Role.VIEWER)
+        return await self._deploys.lint(actor, bundle=bundle, project=project)
+
+    async def export(self, actor: Actor, ref: str) -> tuple[str, bytes]:
+        """Return a project's name and its files as a zip: the code in service, a manifest of what is there.
+
+        Secrets and grants are not part of it.
+        """
+        actor.needs(Role.VIEWER)
+
+        def look(tx: Tx) -> tuple[Project, str, str | None]:
+            project = find.project(tx, actor, ref)
+            build = find.newest_build(tx, project.id)
+            return project, self._manifest_of(tx, project, build), None if build is None else build.id
+
+        project, text, build_id = await self._store.read(look)
+        packed = None if build_id is None else await self.bundle_of(build_id)
+        return project.name, await asyncio.to_thread(exports.packed, packed, text)
+
+    def _manifest_of(self, tx: Tx, project: Project, build: Build | None) -> str:
+        org = connections.of_org(tx, project.org_id)
+        return exports.manifest_text(
+            project,
+            variables=variables.for_people(tx, self._vault, project.id),
+            connections=[c for c in org if c.project_id in {None, project.id}],
+            triggers=triggers.of_project(tx, project.id),
+            registry=self._registry,
+            limits=exports.limits_of(build),
+        )
 
     # --- variables --------------------------------------------------------------------------------
     async def variables(self, actor: Actor, ref: str) -> builtins.list[Variable]:
