@@ -18,6 +18,8 @@ BaseException
         └── Divergence          the code does not do what the journal says it did
 """
 
+from collections.abc import Mapping
+
 
 class NinelivesError(Exception):
     """Any error that this package raises."""
@@ -82,4 +84,12 @@ class NotSupported(NinelivesError, NotImplementedError):
 
 
 class Divergence(NinelivesError):
-    """The code, run again, does something else than the journal recorded; the session ends."""
+    """The code, run again, does something else than the journal recorded; the session ends.
+
+    Attributes:
+        about: Both sides and where: `seq`, `strand`, `n`, `recorded`, `called`, `file`, `line`.
+    """
+
+    def __init__(self, message: str, about: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.about = about or {}

@@ -45,6 +45,7 @@ from ninelives_server.projects import addresses
 from ninelives_server.projects.service import Projects
 from ninelives_server.services import Services
 from ninelives_server.sessions.calls import Calls
+from ninelives_server.sessions.checks import Checks
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.links import Links
@@ -258,6 +259,7 @@ def _composed(
     sessions = Sessions(store=store, vault=vault, starts=starts)
     calls = Calls(vault=vault, starts=starts, filters=filters)
     journal = Journal(store=store, vault=vault, starts=starts, calls=calls)
+    transfer = Transfer(store=store, vault=vault)
     dispatcher = Dispatcher(store=store, vault=vault, filters=filters, sessions=sessions)
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
     ticks = Ticks(store=store, ingest=ingest)
@@ -291,6 +293,7 @@ def _composed(
         connections=connections,
         flows=flows,
         sessions=sessions,
+        checks=Checks(store=store, starts=starts, links=links, transfer=transfer),
         values=Values(store=store, vault=vault, base_url=settings.base_url),
         journal=journal,
         events=Events(
@@ -312,7 +315,7 @@ def _composed(
     )
     doors = worker_link.WorkerDoors(
         links=links,
-        transfer=Transfer(store=store, vault=vault),
+        transfer=transfer,
         temporal_address=temporal_address,
         temporal_namespace=settings.temporal_namespace,
         is_embedded=settings.temporal_address is None,

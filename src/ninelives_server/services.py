@@ -20,6 +20,7 @@ from ninelives_server.events.service import Events
 from ninelives_server.events.webhooks import Webhooks
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.projects.service import Projects
+from ninelives_server.sessions.checks import Checks
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.published import Published
 from ninelives_server.sessions.service import Sessions
@@ -48,6 +49,7 @@ class Services:
     connections: Connections
     flows: Flows
     sessions: Sessions
+    checks: Checks
     values: Values
     journal: Journal
     events: Events

@@ -461,3 +461,25 @@ def test_every_key_is_documented():
     keys = {*found["properties"]} | {key for d in found["$defs"].values() for key in d["properties"]}
 
     assert [key for key in sorted(keys) if f"`{key}`" not in page] == []
+
+
+def test_limits_are_read_as_far_as_given():
+    """
+    What a session may use instead of the server's settings; 0 lifts a limit.
+    """
+    found = manifest.parse(
+        "project:\n  name: p\n  limits: {memory_mb: 2048, wall_seconds: 0}\n", "ninelives.yaml"
+    )
+
+    assert found.limits == {"memory_mb": 2048, "wall_seconds": 0}
+    assert manifest.to_json(found)["project"]["limits"] == found.limits
+    assert manifest.parse("project: {name: p}\n", "ninelives.yaml").limits == {}
+
+
+@pytest.mark.parametrize("value", ["-1", "99999999999", "much"])
+def test_a_limit_that_is_none_is_refused(value: str):
+    """
+    With the line and what may stand there.
+    """
+    with pytest.raises(Invalid, match=r"ninelives.yaml:3: .*'memory_mb'"):
+        manifest.parse(f"project:\n  name: p\n  limits: {{memory_mb: {value}}}\n", "ninelives.yaml")

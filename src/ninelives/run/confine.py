@@ -22,7 +22,7 @@ from typing import Literal
 
 Mode = Literal["mount_namespace", "landlock", "none"]
 
-NEWNS, NEWIPC, NEWUSER, NEWPID = 0x00020000, 0x08000000, 0x10000000, 0x20000000
+NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP = 1, 4, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _CLEAR_ALL = 36, 38, 47, 4
@@ -346,6 +346,11 @@ def own_users() -> None:
     unshare(NEWUSER)
     _map_self(uid, gid)
     _write(_USER_NAMESPACES, "0")
+
+
+def cut_off_network() -> None:
+    """Give this process a network namespace with nothing in it, not even a loopback address that answers."""
+    unshare(NEWNET)
 
 
 def private_view(build: str, builds: str, work: str) -> str:

@@ -5,9 +5,11 @@ One `Core` exists in a process that runs a durable session. The parts (`steps`, 
 """
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 from ninelives.errors import Divergence, Stopped
@@ -41,6 +43,7 @@ class Core:
         end_with: Ends the session with an error, at once.
         on_idle: Called when nobody can go on.
         cancel_main: Cancels the task that strand `0` waits for.
+        on_unanswered: Called before a call that the journal cannot answer is made.
         flush_output: Called with a strand before it takes a key.
         replay_seconds: How long it took until the journal could not answer any more.
     """
@@ -64,6 +67,7 @@ class Core:
         self.end_with: Callable[[BaseException], NoReturn] = _cannot_end
         self.on_idle: Callable[[], None] = _nothing
         self.cancel_main: Callable[[], None] = _nothing
+        self.on_unanswered: Callable[[], None] = _nothing
         self.flush_output: Callable[[Strand], None] = _nothing_of
         self.replay_seconds = 0.0
         self._began = time.monotonic()
@@ -109,6 +113,8 @@ class Core:
         record = strand.calls.pop(n, None)
         if strand.stop_n is not None or (record is not None and record.name == STOP):
             self._raise_stop(strand)
+        if record is None or record.status == STARTED:
+            self.on_unanswered()
         if self._is_replaying and record is None:
             self._is_replaying = False
             self.replay_seconds = time.monotonic() - self._began
@@ -122,13 +128,27 @@ class Core:
             what = f"{name} was called with other arguments"
         else:
             what = f"the journal has {record.name}, the code now calls {name}"
+        file, line = self._user_line()
+        place = f", {file}:{line}" if file else ""
+        about = {"seq": record.seq, "strand": strand.name, "n": n, "recorded": record.name, "called": name}
         self.end_with(
             Divergence(
                 f"the code does not do what it did before: at record {record.seq} (strand {strand.name}, "
-                f"number {n}) {what}; run this session with the build it was started with, or make what "
-                "the code does depend on recorded values only"
+                f"number {n}{place}) {what}; run this session with the build it was started with, or make "
+                "what the code does depend on recorded values only",
+                {**about, "file": file, "line": line},
             )
         )
+
+    def _user_line(self) -> tuple[str | None, int | None]:
+        """Return the file, as in the project, and the line of the user's that runs now."""
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if self.classifier.is_user_file(file):
+                return file.removeprefix(self.classifier.build_dir.rstrip("/") + "/"), frame.f_lineno
+            frame = frame.f_back
+        return None, None
 
     # --- records ----------------------------------------------------------------------------------------
 

@@ -66,6 +66,8 @@ class Link:
         self._timers: list[tuple[float, int, Timer]] = []
         self._timer_lock = _allocate_lock()
         self._wake = -1
+        #: Asked before a frame is sent, with whether somebody waits for its answer; `False` drops it.
+        self.gate: Callable[[Mapping[str, Any], bool], bool] = _open_gate
         #: This is a child process that user code forked: it has no part in the conversation.
         self.is_child = False
         os.register_at_fork(after_in_child=self._disown)
@@ -96,12 +98,16 @@ class Link:
 
     def send(self, head: Mapping[str, Any], body: bytes = b"") -> None:
         """Send a frame that nobody answers."""
+        if not self.gate(head, False):
+            return
         data = wire.encode(head, body)
         with self._send_lock:
             self._write(data)
 
     def post(self, head: dict[str, Any], answer: Answer | None, body: bytes = b"") -> int:
         """Send a frame with a new `i`; `answer` is called, in the link's thread, with what comes back."""
+        if not self.gate(head, answer is not None):
+            return 0
         with self._send_lock:
             i = head["i"] = next(self._ids)
             if answer is not None:
@@ -224,6 +230,10 @@ class Link:
         if at:
             self._buffer = buffer[at:]
         return frames
+
+
+def _open_gate(_head: Mapping[str, Any], _is_awaited: bool) -> bool:
+    return True
 
 
 def lost() -> NoReturn:

@@ -12,7 +12,7 @@ import types
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from ninelives.errors import LiveValueLost
 from ninelives.run import files
@@ -35,6 +35,9 @@ class Lost:
         recorded: The iterator over it whose items are recorded.
         on_made: Told about the value when it was made again.
     """
+
+    #: Called before anything is made again; what checks code against a journal ends there (`run.check`).
+    before_making: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
 
     __slots__ = (
         "_fields", "_parts", "about", "made", "make", "on_made", "recorded", "reference", "repeat",
@@ -63,12 +66,14 @@ class Lost:
             LiveValueLost: It cannot.
         """
         if not self.made:
+            Lost.before_making()
             self._take(self._again())
         return self.made[0]
 
     def for_a_loop(self) -> Any:
         """Return the value to be looped over from its beginning: an iterator is made again by its call."""
         if self.about["what"] == "iterator" and not self.made and self.make is not None:
+            Lost.before_making()
             self._take(self.make())
         return self.real()
 

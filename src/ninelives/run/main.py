@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from ninelives import host
 from ninelives.errors import Divergence, Restarting, Stopped
 from ninelives.messages import event_of
-from ninelives.run import compat, entry, limits, loader, loops, tracebacks
+from ninelives.run import check, compat, entry, limits, loader, loops, tracebacks
 from ninelives.run.classify import Classifier
 from ninelives.run.core import Core
 from ninelives.run.link import Link
@@ -106,6 +106,7 @@ class _Run:
         self._formatter = Formatter(build_dir, self._classifier.is_user_file)
         self._main_thread = threading.get_ident()
         self._was_stopped = False
+        self._check = check.Check(link, past) if start.get("check") else None
         self._core: Core | None = None
         self._durable: DurableSession | None = None
         self._strand = Strand("0", past)
@@ -156,6 +157,8 @@ class _Run:
         core.flush_output = self._output.flush
         core.end_with = self._end_with
         durable.install()
+        if self._check is not None:
+            self._check.install(core)
         self._link.start({"stop": self._stop, "mail": durable.mail})
 
     def _loading(self) -> Callable[[], None]:
@@ -227,6 +230,8 @@ class _Run:
         """Report what came of the session, and wait until that is committed."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
+        if self._check is not None:
+            self._check.ended(error, "" if error is None else self._message(error))
         self._output.end()
         if state == "restart":
             self._report("completed", b"", None, result)
@@ -236,6 +241,8 @@ class _Run:
 
     def _end_with(self, error: BaseException) -> NoReturn:
         """End the session with an error, now, in whatever thread."""
+        if self._check is not None:
+            self._check.ended(error, self._message(error))
         self._output.end()
         self._report("error", b"", self._document(error))
         os._exit(0)

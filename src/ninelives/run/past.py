@@ -60,6 +60,11 @@ class Past:
         """Return how many things a strand has printed."""
         return self._logs.get(strand, 0)
 
+    def first_unused(self) -> Record | None:
+        """Return the first step or wait that no strand has passed."""
+        left = (record for records in self._calls.values() for record in records.values())
+        return min(left, key=lambda record: record.seq, default=None)
+
     def by_name(self, strand: str, name: str) -> tuple[int, Record] | None:
         """Return a strand's step or wait of this name, if there is one."""
         for n, record in self.calls(strand).items():

@@ -10,6 +10,7 @@ Session -> supervisor -> server
     call    i key{strand,n}|null name args digest start preview                   body: optional
     park    i until|null awaits[topic]
     waiting is_waiting (all strands wait, or not any more)
+    checked outcome seq strand n recorded called file line message (only where `start` has `check`)
     done    i state error|null restart|absent (data of a successor)  body: result as JSON
 Server -> supervisor -> session
     start   session_id entrypoint is_durable env event seed secrets semantics records limits
@@ -37,6 +38,12 @@ Server -> worker
     not_claimed sid why (`ended`, `held`, `unknown`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
+    check         id build_sha256 requirements               (code that is not deployed, and journals to try)
+    check_build   id                                                                 body: a piece
+    check_session id sid start
+    check_past    id sid                                                             body: a piece
+    check_run     id sid            -> checked id sid …
+    check_over    id
 """
 
 import asyncio

@@ -5,7 +5,7 @@ socket of sequenced packets. The first packet says how to confine itself (`confi
 environment runs. It takes on the environment's packages, imports what its sessions may share (`preload`) and
 answers one request after the other:
 
-    -> fork    id build work|null limits wall_left|null
+    -> fork    id build work|null limits wall_left|null network
                with descriptors: the session's socket, its output, perhaps its control group's `cgroup.procs`
     <- forked  id pid               pid as this process sees it
     <- exited  id code|null signal|null limit{name limit used}|null
@@ -314,6 +314,8 @@ def _first_process(
 
     confine.die_with_parent()
     view = confine.private_view(request["build"], *places)
+    if not request.get("network", True):
+        confine.cut_off_network()
     confine.own_users()
     if not is_counted:
         limits.restrict_processes(request.get("limits") or {})

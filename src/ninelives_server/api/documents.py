@@ -93,6 +93,30 @@ class DeploymentDoc(Document):
     created_by: str
 
 
+class PartingDoc(Document):
+    """A session that the new code would not go on with."""
+
+    session_id: str
+    entrypoint: str
+    outcome: str = Field(
+        description="`diverged`: the code does something else; `failed`: it comes to an error"
+    )
+    seq: int | None = Field(description="the record at which they part")
+    recorded: str | None
+    called: str | None
+    file: str | None
+    line: int | None
+    message: str
+
+
+class CheckDoc(Document):
+    """What came of trying the journals of sessions that run on code that is not deployed."""
+
+    total: int = Field(description="durable sessions of the project that have begun and not ended")
+    checked: int
+    findings: list[PartingDoc]
+
+
 class DeployDoc(Document):
     """What a deploy did."""
 
@@ -102,6 +126,7 @@ class DeployDoc(Document):
     changed: bool
     actions: list[str]
     warnings: list[str]
+    check: CheckDoc | None = None
 
 
 class FindingDoc(Document):

@@ -65,11 +65,19 @@ async def deploy(
     actor: TheActor,
     project: Annotated[str | None, Query(description="overrides the manifest's name")] = None,
     dry_run: Annotated[bool, Query()] = False,
+    check: Annotated[
+        bool, Query(description="change nothing; try the journals of running sessions on it")
+    ] = False,
 ) -> documents.DeployDoc:
     """Deploy a directory, sent as a gzipped tar: build, apply the manifest, activate."""
     bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
-    result = await services.projects.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
-    return documents.DeployDoc.model_validate(result)
+    result = await services.projects.deploy(actor, bundle=bundle, project=project, dry_run=dry_run or check)
+    document = documents.DeployDoc.model_validate(result)
+    if check:
+        candidate = await services.projects.candidate(actor, bundle=bundle, project=project)
+        report = await services.checks.run(actor, candidate)
+        document.check = documents.CheckDoc.model_validate(report)
+    return document
 
 
 @router.post("/lints")

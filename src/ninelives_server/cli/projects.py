@@ -4,11 +4,12 @@ import io
 import sys
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import USAGE, connect, fail, segment
+from ninelives_server.cli.client import FAILED, USAGE, connect, fail, segment
 from ninelives_server.cli.values import value_of
 
 _SKIPPED = {"__pycache__", "node_modules"}
@@ -31,22 +32,47 @@ def bundle(directory: Path) -> bytes:
 @click.argument("directory", default=".", type=click.Path(path_type=Path))
 @click.option("--project", help="deploy under this name instead of the manifest's")
 @click.option("--dry-run", is_flag=True, help="say what would change, change nothing")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="try it on the journals of running sessions, change nothing; 1 if one differs",
+)
 @out.option
-def deploy(directory: Path, project: str | None, dry_run: bool, output: str) -> None:
+def deploy(directory: Path, project: str | None, dry_run: bool, check: bool, output: str) -> None:
     """Build DIRECTORY, apply its manifest and activate it, all or nothing."""
-    result = connect().call(
-        "POST", "/deploys", content=bundle(directory), params={"project": project, "dry_run": dry_run}
-    )
+    params = {"project": project, "dry_run": dry_run, "check": check}
+    result = connect().call("POST", "/deploys", content=bundle(directory), params=params)
     for warning in result["warnings"]:
         out.say(f"warning: {warning}")
 
     def show(_: object) -> None:
+        if check:
+            _show_check(result["check"])
+            return
         for action in result["actions"]:
             click.echo(f"- {action}")
         state = "would change" if dry_run and result["changed"] else "deployed"
         click.echo(state if result["changed"] else "nothing changed")
 
     out.document(output, result, show)
+    if check and result["check"]["findings"]:
+        raise SystemExit(FAILED)
+
+
+def _show_check(report: dict[str, Any]) -> None:
+    """Print the first place at which each session would part from its journal."""
+    for found in report["findings"]:
+        place = f" at {found['file']}:{found['line']}" if found["file"] else ""
+        step = f", step {found['seq']}" if found["seq"] else ""
+        click.echo(f"{found['session_id']}{step}{place}: {found['outcome']}")
+        if found["recorded"]:
+            click.echo(f"  the journal has  {found['recorded']}")
+            click.echo(f"  the code calls   {found['called'] or 'nothing: it ends'}")
+        click.echo(f"  {found['message']}")
+    good = report["checked"] - len(report["findings"])
+    click.echo(f"{good} of {report['checked']} sessions would go on as they are; nothing was changed")
+    if report["total"] > report["checked"]:
+        click.echo(f"{report['total'] - report['checked']} more were not looked at", err=True)
 
 
 @click.group()

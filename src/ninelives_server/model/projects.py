@@ -106,6 +106,21 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Code that may be deployed next; nothing of it is stored.
+
+    Attributes:
+        project_id: `None` where a deploy would make the project.
+        bundle: As builds are kept, a `.tar.gz`.
+    """
+
+    project_id: ProjectId | None
+    sha256: str
+    bundle: bytes = field(repr=False)
+    requirements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeployResult:
     """What `deploy` did.
 

@@ -13,7 +13,7 @@ from ninelives_server.errors import Invalid, TooLarge
 from ninelives_server.ids import ProjectId
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model.actors import Actor
-from ninelives_server.model.projects import Build, DeployResult
+from ninelives_server.model.projects import Build, Candidate, DeployResult
 from ninelives_server.projects import bundles, checks, find, lint, plans, requirements, sources, variables
 from ninelives_server.projects.checks import FilterCheck, Surroundings
 from ninelives_server.projects.manifest import AUTOKITTEH
@@ -85,6 +85,21 @@ class Deploys:
         given = None if project is None else await self._given(actor, project)
         around = await self._store.read(lambda tx: self._surroundings(tx, actor, given or manifest_name))
         return await asyncio.to_thread(lint.lint, bundle, around, named=given is not None)
+
+    async def candidate(self, actor: Actor, *, bundle: bytes, project: str | None) -> Candidate:
+        """Return what a deploy would put into service; see `service.Projects.candidate`."""
+        problems = Problems()
+        source = await asyncio.to_thread(_read, bundle, problems)
+        problems.stop_if_any()
+        name = await self._name(actor, source, project)
+        there, _ = await self._store.read(lambda tx: self._around(tx, actor, name, source))
+        mine = await self._store.read(lambda tx: projects.by_name(tx, actor.org_id, name))
+        return Candidate(
+            project_id=None if mine is None else mine.id,
+            sha256=source.bundle.sha256,
+            bundle=await asyncio.to_thread(bundles.pack, source.bundle),
+            requirements=tuple(there.requirements if there else await self._resolve(source)),
+        )
 
     async def _name(self, actor: Actor, source: Source, given: str | None) -> str:
         """Return the name of the project: as given, by name or id, else the manifest's.

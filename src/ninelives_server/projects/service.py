@@ -15,6 +15,7 @@ from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.connections import ConnectionState
 from ninelives_server.model.projects import (
     Build,
+    Candidate,
     Deployment,
     DeploymentState,
     DeployResult,
@@ -210,6 +211,15 @@ class Projects:
             registry=self._registry,
             limits=exports.limits_of(build),
         )
+
+    async def candidate(self, actor: Actor, *, bundle: bytes, project: str | None = None) -> Candidate:
+        """Return what a deploy of a directory would put into service, and store nothing.
+
+        Raises:
+            Invalid: Something in the directory is wrong.
+        """
+        actor.needs(Role.MEMBER)
+        return await self._deploys.candidate(actor, bundle=bundle, project=project)
 
     # --- variables --------------------------------------------------------------------------------
     async def variables(self, actor: Actor, ref: str) -> builtins.list[Variable]:

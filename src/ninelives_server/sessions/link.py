@@ -109,6 +109,7 @@ class Link:
         self._out: list[bytes] = []
         self._ready = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._checks: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
 
     # --- transport --------------------------------------------------------------------------------
 
@@ -127,6 +128,8 @@ class Link:
                     self._hear_report(_sessions(frame))
                 case "claim":
                     self._start(self._claim(frame))
+                case "checked":
+                    self._checked(frame)
                 case "call" if frame.head.get("name") == "token":
                     self._start(self._token(frame))
                 case _:
@@ -147,6 +150,9 @@ class Link:
     async def end(self) -> None:
         """Stop what is under way; the transport is gone."""
         self.is_closed = True
+        for check in self._checks.values():
+            if not check.done():
+                check.set_exception(ConnectionError("the worker is gone"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -166,6 +172,21 @@ class Link:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("link.task_failed", worker_id=self.worker_id, exc_info=error)
             self.close()
+
+    # --- checks -----------------------------------------------------------------------------------
+
+    def expect_check(self, job: str, session_id: str) -> asyncio.Future[Mapping[str, Any]]:
+        """Return the verdict on a session that is about to be asked for; an error if the worker goes."""
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        if self.is_closed:
+            answer.set_exception(ConnectionError("the worker is gone"))
+        self._checks[job, session_id] = answer
+        return answer
+
+    def _checked(self, frame: Frame) -> None:
+        answer = self._checks.pop((str(frame.head["id"]), str(frame.head["sid"])), None)
+        if answer is not None and not answer.done():
+            answer.set_result(frame.head)
 
     # --- claims and tokens ------------------------------------------------------------------------
 

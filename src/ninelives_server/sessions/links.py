@@ -116,6 +116,10 @@ class Links:
         """Return the link of the worker that runs a session."""
         return next((link for link in self._links.values() if session_id in link.held), None)
 
+    def any(self) -> Link | None:
+        """Return the link of a worker that is there."""
+        return next((link for link in self._links.values() if not link.is_closed), None)
+
     async def workers(self) -> list[Worker]:
         """Return the workers that are there now, on whichever server."""
         within = timedelta(seconds=self._silent)

@@ -390,6 +390,20 @@ def parents(tx: Tx, session_ids: Sequence[str]) -> list[str]:
     return list(tx.connection.execute(query).scalars())
 
 
+def in_flight(tx: Tx, org_id: str, project_id: str, *, limit: int) -> tuple[int, list[Session]]:
+    """Return how many durable sessions of a project have a journal and no end, and the oldest of them."""
+    is_one = sa.and_(
+        _t.org_id == org_id,
+        _t.project_id == project_id,
+        _t.is_durable,
+        _t.ended_at.is_(None),
+        _t.next_seq > 1,
+    )
+    total = int(tx.connection.execute(sa.select(sa.func.count()).where(is_one)).scalar_one())
+    query = sa.select(*_COLUMNS).where(is_one).order_by(_t.id).limit(limit)
+    return total, [_model(row) for row in tx.connection.execute(query)]
+
+
 def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:
     """Return the sessions that a worker holds, with their epochs."""
     query = sa.select(_t.id, _t.epoch).where(_t.worker_id == worker_id)

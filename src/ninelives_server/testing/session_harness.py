@@ -192,6 +192,7 @@ class Program:
     ca_file: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict)
     park_after: float | None = None
+    check: bool = False
 
 
 class Harness:
@@ -435,6 +436,7 @@ class Process:
             connections=list(program.connections),
             limits=dict(program.limits),
             park_after=program.park_after,
+            check=program.check,
         )
         for row in self.journal.in_order():
             self._sock.sendall(wire.encode({"t": "past", "seq": row.seq, **row.head}, row.body))
@@ -490,6 +492,9 @@ class Process:
                 self._park(head, stay=stay)
             case "waiting":
                 self._outcome.waiting.append(head["is_waiting"])
+            case "checked":
+                self._outcome.state = f"check: {head['outcome']}"
+                self._outcome.error = head
             case "done":
                 self._outcome.state = head["state"]
                 self._outcome.error = head["error"]

@@ -18,6 +18,7 @@ from ninelives_server import log
 from ninelives_server.errors import Invalid, SetupError
 from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.cgroups import Groups
+from ninelives_server.worker.checks import Checker
 from ninelives_server.worker.client import Client, Refused
 from ninelives_server.worker.environments import Environments
 from ninelives_server.worker.pool import Zygotes
@@ -76,6 +77,9 @@ class Supervisor:
         self._claims: dict[str, tuple[bytes, asyncio.Future[Running | None]]] = {}
         self._send: Callable[[bytes], None] = lambda _: None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._checker = Checker(
+            parts.builds, parts.environments, parts.zygotes, identity.isolation, self._transmit
+        )
         self.is_stopping = False
 
     def connect(self, send: Callable[[bytes], None]) -> None:
@@ -124,6 +128,9 @@ class Supervisor:
     def receive(self, frame: wire.Frame, raw: bytes) -> None:
         """Take a frame of the server's."""
         session_id = str(frame.head.get("sid", ""))
+        if frame.type.startswith("check"):
+            self._checker.receive(frame)
+            return
         if frame.type in {"claimed", "not_claimed"}:
             self._answer_claim(session_id, frame)
             return
@@ -133,6 +140,7 @@ class Supervisor:
 
     def lost(self) -> None:
         """Start to count the time without a link."""
+        self._checker.forget()
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._watchdog = asyncio.get_running_loop().call_later(self._patience, self._despair)

@@ -52,11 +52,13 @@ class Bounds:
     Attributes:
         limits: By name (`ninelives.run.limits`).
         wall_left: How long it may still take; `None` does not limit it. seconds
+        network: Whether they may use it; without it only where sessions have namespaces.
         group: A descriptor of its control group's `cgroup.procs`; the caller's to close.
     """
 
     limits: Mapping[str, int] = field(default_factory=dict)
     wall_left: float | None = None
+    network: bool = True
     group: int | None = None
 
 
@@ -144,6 +146,7 @@ class Zygote:
         bounds = bounds or Bounds()
         request: dict[str, object] = {"t": "fork", "id": name, "build": str(build), "work": place}
         request |= {"limits": dict(bounds.limits), "wall_left": bounds.wall_left}
+        request["network"] = bounds.network
         fds = [sock.fileno(), output, *([] if bounds.group is None else [bounds.group])]
         self._send(request, [os.dup(fd) for fd in fds])
         return ended
