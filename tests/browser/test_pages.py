@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from people import Desk, Visit
-from playwright.async_api import Browser
+from playwright.async_api import Browser, expect
 
 MANIFEST = """\
 version: v2
@@ -35,6 +35,29 @@ WIDER = """() => {
   return width <= innerWidth ? [] : [`${width}`, ...[...document.querySelectorAll('body *')]
     .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement))
     .map(e => e.outerHTML.slice(0, 120))];
+}"""
+
+
+#: Every control that a person can use with a mouse: what is folded away is opened first.
+CONTROLS = """() => {
+  for (const d of document.querySelectorAll('details')) d.open = true;
+  const found = [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+    .filter(e => !e.disabled && e.type !== 'hidden' && e.checkVisibility({visibilityProperty: true}));
+  // Of radio buttons one is on the way of Tab; the arrows lead to the others.
+  const seen = new Set();
+  const stops = found.filter(e => e.type !== 'radio' || !(seen.has(e.name) || !seen.add(e.name)));
+  document.body.tabIndex = -1;
+  document.body.focus();
+  return stops.length;
+}"""
+#: What has the focus, and whether one can see that it has.
+FOCUSED = """() => {
+  const e = document.activeElement;
+  if (!e || e === document.body) return null;
+  e.dataset.visited = 'yes';
+  const style = getComputedStyle(e);
+  const isSeen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+  return isSeen ? '' : e.outerHTML.slice(0, 120);
 }"""
 
 
@@ -103,6 +126,75 @@ async def test_no_page_is_wider_than_a_narrow_screen(chromium: Browser, desk: De
             too_wide += [f"{path}: {what}" for what in await visit.page.evaluate(WIDER)]
 
     assert too_wide == []
+
+
+async def test_every_control_is_reached_by_keyboard_and_shows_its_focus(
+    chromium: Browser, desk: Desk, shown: list[str]
+):
+    """
+    Tab visits each link, button, field and scrolling part once, in turn, and traps nobody (WCAG 2.1.1, 2.1.2);
+    what has the focus can be seen to have it (2.4.7).
+    """
+    wrong: list[str] = []
+    async with Visit.begun(chromium, desk) as visit:
+        page = visit.page
+        for path in shown:
+            await visit.open(path)
+            stops = await page.evaluate(CONTROLS)
+            assert stops > 0, path
+            # A field for a time has a stop for each of its parts; behind the last control the page lets go.
+            for _ in range(stops + 20):
+                await page.keyboard.press("Tab")
+                unseen = await page.evaluate(FOCUSED)
+                if unseen is None:
+                    break
+                wrong += [f"{path}: its focus is not seen: {unseen}"] if unseen else []
+            visited = await page.evaluate("() => document.querySelectorAll('[data-visited]').length")
+            wrong += [] if visited == stops else [f"{path}: {visited} of {stops} controls are reached"]
+
+    assert wrong == []
+
+
+async def test_every_page_says_the_same_without_javascript(
+    visit: Visit, plain_visit: Visit, shown: list[str]
+):
+    """
+    Liveness aside, a browser without JavaScript gets everything: the same headings, links, buttons and fields.
+    """
+    look = """() => [...document.querySelectorAll('h1, h2, main a, main button:not(copy-box *), main input, pre')]
+      .map(e => `${e.tagName} ${e.name || ''} ${e.tagName === 'INPUT' ? '' : e.textContent.trim()}`)"""
+    for path in shown:
+        await visit.open(path)
+        await plain_visit.open(path)
+
+        assert await plain_visit.page.evaluate(look) == await visit.page.evaluate(look), path
+
+
+async def test_a_project_is_made_and_run_without_javascript(plain_visit: Visit, desk: Desk, shown: list[str]):
+    """
+    Forms are forms: making a project, setting a variable, running code and looking how it went.
+    """
+    visit, page = plain_visit, plain_visit.page
+    name = f"plain_{desk.project()}"[:60]
+    await visit.open("/")
+    await page.get_by_label("Name", exact=True).fill(name)
+    await page.get_by_role("button", name="Create project").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    await page.get_by_role("link", name="Variables").click()
+    await page.get_by_label("Name", exact=True).fill("CHANNEL")
+    await page.get_by_label("Value").first.fill("#sales")
+    await page.get_by_role("button", name="Set", exact=False).first.click()
+    await expect(page.get_by_role("rowheader", name="CHANNEL")).to_be_visible()
+
+    await visit.open(f"{shown[1]}/run")
+    await page.get_by_label("Entry point").fill("main.py:on_hook")
+    await page.get_by_label("Inputs").fill('{"lead": "Grace"}')
+    await page.get_by_role("button", name="Run", exact=True).click()
+    await page.wait_for_url("**/sessions/ses_*")
+    desk.up.ended(page.url.rpartition("/")[2].partition("?")[0])
+    await page.reload()
+    await expect(page.locator(".title .pill")).to_have_text("completed")
+    await expect(page.get_by_role("log", name="Prints")).to_contain_text("Grace")
 
 
 async def test_long_names_fit_on_a_narrow_screen(chromium: Browser, desk: Desk, tmp_path: Path):
