@@ -7,7 +7,7 @@ come here.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -93,12 +93,13 @@ def _next(tx: Tx, project_id: str, trigger_id: str | None, *, most: int) -> list
     found: list[Waiting] = []
     if most <= 0:
         return found
-    busy: set[str] | None = None
-    barrier: str | None = None
-    for waiting in queues.line(tx, project_id, trigger_id):
+    busy: set[str] = set()
+    has_looked, barrier = False, None
+    for waiting in queues.line(tx, project_id, trigger_id, busy):
         if waiting.key is not None:
-            if busy is None:
-                busy = queues.busy_keys(tx, project_id, trigger_id)
+            if not has_looked:
+                has_looked = True
+                busy |= queues.busy_keys(tx, project_id, trigger_id)
                 # An earlier event may yet turn out to be of the same key.
                 barrier = queues.first_undispatched(tx, project_id)
             if barrier is not None and barrier < waiting.event_id:
@@ -158,26 +159,41 @@ def _of_line(
     """Return place and reason of sessions of one trigger; each place is counted on from the one before."""
     in_order = sorted(waiting, key=lambda session: session.event_id or "")
     keys = queues.keys_of(tx, [session.id for session in in_order])
+    first = in_order[0].event_id or ""
+    before = _before_of_keys(tx, project_id, trigger_id, first, set(keys.values()))
     shared = _shared_reason(tx, project_id, trigger_id)
     found: dict[str, tuple[int | None, str]] = {}
-    after, count = "", 0
+    last: dict[str | None, str] = dict.fromkeys([None], "") | dict.fromkeys(keys.values(), first)
+    count = 0
     for session in in_order:
-        event_id = session.event_id or ""
-        count += queues.count_before(tx, project_id, trigger_id, after=after, until=event_id) + 1
-        after = event_id
-        reason = _key_reason(tx, session, keys.get(session.id)) or shared
+        event_id, key = session.event_id or "", keys.get(session.id)
+        count += queues.count_between(tx, project_id, trigger_id, after=last[None], until=event_id) + 1
+        last[None] = event_id
+        reason = shared
+        if key is not None:
+            if last[key] < event_id:
+                before[key] += queues.count_between(
+                    tx, project_id, trigger_id, after=last[key], until=event_id, key=key
+                )
+            reason = _key_reason(before[key]) or shared
+            before[key] += 1
+            last[key] = event_id
         found[session.id] = count, reason or "about to start"
     return found
 
 
-def _key_reason(tx: Tx, session: Session, key: str | None) -> str:
-    if key is None:
-        return ""
-    before = queues.count_before(
-        tx, session.project_id, session.trigger_id, after="", until=session.event_id or "", key=key
-    )
-    if key in queues.busy_keys(tx, session.project_id, session.trigger_id):
-        before += 1
+def _before_of_keys(
+    tx: Tx, project_id: str, trigger_id: str | None, until: str, keys: Collection[str]
+) -> dict[str, int]:
+    """Return how many sessions of each key come before those from `until` on, running ones included."""
+    if not keys:
+        return {}
+    busy = queues.busy_keys(tx, project_id, trigger_id)
+    waiting = queues.counts_of_keys(tx, project_id, trigger_id, until=until, keys=keys)
+    return {key: waiting.get(key, 0) + (key in busy) for key in keys}
+
+
+def _key_reason(before: int) -> str:
     if not before:
         return ""
     return f"its key is in use: {before} {'session comes' if before == 1 else 'sessions come'} before it"

@@ -115,17 +115,20 @@ def busy_keys(tx: Tx, project_id: str, trigger_id: str | None) -> set[str]:
     return set(tx.connection.execute(query).scalars())
 
 
-def line(tx: Tx, project_id: str, trigger_id: str | None) -> Iterator[Waiting]:
-    """Yield the sessions of a trigger that wait, in the order of their events."""
+def line(tx: Tx, project_id: str, trigger_id: str | None, busy: Collection[str]) -> Iterator[Waiting]:
+    """Yield the sessions of a trigger that wait, in the order of their events.
+
+    Those whose key is among `busy`, which may grow meanwhile, are left out where that can be had cheaply: one
+    key may have very many of them. The caller looks again.
+    """
     after = ""
     while True:
-        query = (
-            sa.select(_t.id, _t.event_id, _t.queue_key)
-            .where(_project(project_id), _waits, _trigger(trigger_id), _t.event_id > after)
-            .order_by(_t.event_id)
-            .limit(_PAGE)
+        query = sa.select(_t.id, _t.event_id, _t.queue_key).where(
+            _project(project_id), _waits, _trigger(trigger_id), _t.event_id > after
         )
-        found = [Waiting(*row) for row in tx.connection.execute(query)]
+        if 0 < len(busy) <= _PAGE:
+            query = query.where(sa.or_(_t.queue_key.is_(None), _t.queue_key.not_in(list(busy))))
+        found = [Waiting(*row) for row in tx.connection.execute(query.order_by(_t.event_id).limit(_PAGE))]
         yield from found
         if len(found) < _PAGE:
             return
@@ -157,7 +160,7 @@ def admit(tx: Tx, session_ids: Sequence[str]) -> None:
         tx.notify("session", session_id)
 
 
-def count_before(
+def count_between(
     tx: Tx, project_id: str, trigger_id: str | None, *, after: str, until: str, key: str | None = None
 ) -> int:
     """Return how many sessions of a trigger, and a key, wait whose events lie in `(after, until)`."""
@@ -167,6 +170,19 @@ def count_before(
     if key is not None:
         query = query.where(_t.queue_key == key)
     return int(tx.connection.execute(query).scalar_one())
+
+
+def counts_of_keys(
+    tx: Tx, project_id: str, trigger_id: str | None, *, until: str, keys: Collection[str]
+) -> dict[str, int]:
+    """Return how many sessions of each of these keys wait whose events come before `until`."""
+    query = (
+        sa.select(_t.queue_key, sa.func.count())
+        .where(_project(project_id), _waits, _trigger(trigger_id), _t.event_id < until)
+        .where(_t.queue_key.in_(list(keys)))
+        .group_by(_t.queue_key)
+    )
+    return {key: int(count) for key, count in tx.connection.execute(query)}
 
 
 def keys_of(tx: Tx, session_ids: Collection[str]) -> dict[str, str]:
