@@ -352,3 +352,93 @@ def test_an_approval_is_waited_for_across_a_crash(stage: Stage):
     assert (ended["state"], ended["result"]) == ("completed", "yes"), ended["error"]
     assert stage.prints(session_id) == "asked about I go\nbob says yes\n"
     assert len(services.paths("chat.postMessage")) == 2
+
+
+def talk(stage: Stage, function: str, *options: str) -> str:
+    """Start a function of the project that does what AutoKitteh's own tests do."""
+    stage.deploy("second_project", variables={}, keys={})
+    stage.deploy("conversations", variables={}, keys={})
+    done = stage.up.cli("session", "start", "conversations", f"talk.py:{function}", *options, "-o", "json")
+    return str(json.loads(done.stdout)["id"])
+
+
+def result_of(stage: Stage, session_id: str) -> Any:
+    """Return what a session came to."""
+    ended = stage.up.ended(session_id)
+    assert ended["state"] == "completed", ended["error"]
+    return ended["result"]
+
+
+def test_11_24_errors_of_subscriptions_have_the_original_texts(stage: Stage):
+    """
+    Programs compare them.
+    """
+    assert result_of(stage, talk(stage, "bad_subscribe", "--durable")) == (
+        'subscribe: rpc error: code = Internal desc = subscribe(meow, woof) -> source "meow" not found'
+    )
+    assert "next_event inside activity" in result_of(stage, talk(stage, "event_in_activity", "--durable"))
+
+
+def test_27_children_signal_their_end(stage: Stage):
+    """
+    Each once; a failed one says that it did not complete; a time-out gives `None`.
+    """
+    assert result_of(stage, talk(stage, "parent", "--durable")) == [
+        True,
+        [True, {"completed": True, "value": 2}],
+        [True, False],
+        None,
+    ]
+
+
+def test_29_parent_and_child_play_ping_pong(stage: Stage):
+    """
+    Signals both ways, then the child's end, by its id in the list of names.
+    """
+    session_id = talk(stage, "ping", "--durable")
+
+    assert result_of(stage, session_id) == [True, {"completed": True, "value": "done"}]
+    assert stage.prints(session_id) == "pong 0\npong 10\npong 20\n"
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [("events", ["--durable"]), ("events", []), ("events_in_activity", ["--durable"])],
+)
+def test_43_events_are_taken_in_order(stage: Stage, function: str, options: list[str]):
+    """
+    Durable, not durable and inside an activity; of several, the subscription that is named first comes first.
+    """
+    session_id = talk(stage, function, *options)
+    running.until("subscriptions", lambda: "ready" in stage.prints(session_id))
+    for trigger, value in (("two", 3), ("one", 1), ("one", 2)):
+        httpx2.post(stage.hook("conversations", trigger), json=value, trust_env=False).raise_for_status()
+    httpx2.post(stage.hook("conversations", "go"), trust_env=False).raise_for_status()
+    httpx2.put(stage.hook("conversations", "two"), json="x", trust_env=False).raise_for_status()
+
+    assert result_of(stage, session_id) == [[1, 2, 3], "put", True, True, None]
+
+
+def test_45_subscribe_works_under_asyncio_run(stage: Stage):
+    """
+    With a filter.
+    """
+    session_id = talk(stage, "aio", "--durable")
+    running.until("the subscription", lambda: "ready" in stage.prints(session_id))
+    httpx2.post(stage.hook("conversations", "one"), json=4, trust_env=False)
+    httpx2.put(stage.hook("conversations", "one"), json=5, trust_env=False)
+
+    assert result_of(stage, session_id) == "PUT"
+
+
+def test_46_47_a_session_starts_one_of_another_project(stage: Stage):
+    """
+    Which uses that project's build, is as durable as its parent, and signals its end.
+    """
+    assert result_of(stage, talk(stage, "other_project", "--durable")) == 2
+
+    child = result_of(stage, talk(stage, "other_project_nondurable"))
+
+    assert result_of(stage, child) == 2
+    assert stage.prints(child) == "2\n"
+    assert not stage.up.call("GET", f"/sessions/{child}")["is_durable"]

@@ -1,0 +1,4 @@
+def add(event):
+    value = event.data.x + 1
+    print(value)
+    return value
