@@ -6,6 +6,7 @@ import click
 
 from ninelives_server.cli import (
     access,
+    care,
     connections,
     demo,
     events,
@@ -56,3 +57,5 @@ for command in (
     cli.add_command(command)
 for part in (project_files.lint, project_files.export, project_files.schema):
     projects.project.add_command(part)
+up.server.add_command(care.backup)
+up.server.add_command(care.restore)
