@@ -16,7 +16,9 @@ def forms(secret: str) -> dict[str, bytes]:
         "hex": raw.hex().encode(),
         "HEX": raw.hex().upper().encode(),
         "percent": quote(secret, safe="").encode(),
+        "percent lower": _lower(quote(secret, safe="")).encode(),
         "percent all": b"".join(b"%%%02X" % byte for byte in raw),
+        "percent all lower": b"".join(b"%%%02x" % byte for byte in raw),
         "json": json.dumps(secret)[1:-1].encode(),
         "json escaped": json.dumps("".join(f"\\u{ord(c):04x}" for c in secret))[1:-1]
         .replace("\\\\", "\\")
@@ -30,6 +32,10 @@ def forms(secret: str) -> dict[str, bytes]:
         found[f"base64 at {shift}"] = inner
         found[f"base64url at {shift}"] = inner.replace(b"+", b"-").replace(b"/", b"_")
     return found
+
+
+def _lower(quoted: str) -> str:
+    return re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), quoted)
 
 
 def search(secrets: dict[str, str], places: Iterable[tuple[str, bytes]]) -> list[str]:

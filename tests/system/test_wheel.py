@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ninelives_server.testing import running
+from ninelives_server.testing import running, story
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.xdist_group("wheel")]
@@ -69,6 +69,22 @@ def test_the_wheel_runs_a_server_the_pages_and_a_session(installed, tmp_path, mo
         pages(server, ninelives("login", "--web").strip())
     finally:
         server.stop()
+
+
+def test_the_wheel_connects_through_the_oauth_pages(installed, tmp_path, monkeypatch):
+    """
+    The fake org, the provider and every page between the two are in the wheel.
+    """
+    monkeypatch.setattr(sys, "executable", str(installed / "python"))
+    with story.stage(tmp_path, say=lambda _text: None) as stage:
+        stage.up.cli("project", "create", "crm_only")
+        stage.up.cli("connection", "create", "crm_only", "crm", "salesforce")
+
+        connection = story.connect(stage, "crm_only/crm")
+
+        assert connection["state"] == "ok"
+        assert connection["account"]["org_id"] == stage.org.facts["org_id"]
+        assert str(ROOT) not in running.command_line(stage.org.process.pid)
 
 
 def pages(server, link):

@@ -45,6 +45,10 @@ class Desk:
         found = self._traffic.entries(method=method, path=path, since=since)
         return [dataclasses.asdict(entry) for entry in found]
 
+    def secrets(self) -> dict[str, list[str]]:
+        """Return the secrets that arrived in clear, for a search of the places where none may be."""
+        return self._traffic.secrets()
+
     def forget_requests(self) -> None:
         """Empty the log of requests; their numbers go on."""
         self._traffic.forget()

@@ -96,6 +96,7 @@ class Traffic:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self._entries: deque[Entry] = deque(maxlen=_KEPT)
+        self._secrets: dict[str, dict[str, None]] = {}
         self._numbers = itertools.count(1)
         self._rule_numbers = itertools.count(1)
         self.holds: dict[str, Hold] = {}
@@ -112,8 +113,21 @@ class Traffic:
                 body_sha256=hashlib.sha256(call.body).hexdigest(), user=user, client=client,
             )  # fmt: skip
             self._entries.append(entry)
+            self._keep_secrets(call)
             self.changed.notify_all()
             return entry
+
+    def _keep_secrets(self, call: Call) -> None:
+        scheme, _, token = call.header("authorization").partition(" ")
+        found = [("access_token", token)] if scheme.lower() in {"bearer", "oauth"} else []
+        found += [item for item in (*call.query.items(), *call.form().items()) if item[0] in _SECRETS]
+        for name, value in found:
+            self._secrets.setdefault(name, {})[value] = None
+
+    def secrets(self) -> dict[str, list[str]]:
+        """Return the secrets that arrived, by the name of their field, each once and in order."""
+        with self.changed:
+            return {name: list(values) for name, values in self._secrets.items()}
 
     def answered(self, entry: Entry, *, status: int, seconds: float) -> None:
         """Note how a request was answered."""
