@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -15,10 +16,14 @@ from pathlib import Path
 import httpx2
 
 from ninelives_server.cli.projects import bundle
+from ninelives_server.testing import running
 
 
 class Server:
     """A server on a data directory of its own."""
+
+    seconds_to_ready = 0.0
+    pid = 0
 
     def __init__(self, data_dir: Path, url: str) -> None:
         token = (data_dir / "private" / "admin-token").read_text().strip()
@@ -47,7 +52,8 @@ class Server:
                 return session
             if time.monotonic() > deadline:
                 raise TimeoutError(f"session {session_id} is still {session['state']}")
-            time.sleep(0.05)
+            # Not often: what we ask for, the server has to answer beside what is measured.
+            time.sleep(0.5)
 
     def steps(self, session_id: str) -> list[dict]:
         items, after = [], 0
@@ -63,7 +69,8 @@ class Server:
 
 @contextmanager
 def server(data_dir: Path) -> Iterator[Server]:
-    """Start `ninelives up` and stop it again."""
+    """Start `ninelives up` and stop it again; `seconds_to_ready` says how long the start took."""
+    began = time.monotonic()
     log = (data_dir.parent / "up.log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "ninelives_server", "up", "--port", "0", "--data-dir", str(data_dir)],
@@ -72,7 +79,10 @@ def server(data_dir: Path) -> Iterator[Server]:
         env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
     )
     try:
-        yield Server(data_dir, _address(data_dir, process))
+        found = Server(data_dir, _address(data_dir, process))
+        found.seconds_to_ready = time.monotonic() - began
+        found.pid = process.pid
+        yield found
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -109,16 +119,7 @@ def one_session(server: Server, steps: int) -> float:
 
 def many_sessions(server: Server, sessions: int, steps: int) -> float:
     """Return the steps a second of many sessions at once, from the first start to the last end."""
-
-    async def start() -> list[str]:
-        async with httpx2.AsyncClient(base_url=server.url, headers=server.headers, timeout=120) as http:
-            body = {"entrypoint": "main.py:steps", "inputs": {"n": steps}, "is_durable": True}
-            answers = await asyncio.gather(
-                *(http.post("/projects/bench/sessions", json=body) for _ in range(sessions))
-            )
-            return [answer.json()["id"] for answer in answers]
-
-    ids = asyncio.run(start())
+    ids = start_many(server, "main.py:steps", sessions, {"n": steps})
     for session_id in ids:
         server.wait(session_id)
     spans = []
@@ -127,3 +128,64 @@ def many_sessions(server: Server, sessions: int, steps: int) -> float:
         assert len(done) == steps, f"{len(done)} steps of {steps}"
         spans.append((_when(done[0]["started_at"]), _when(done[-1]["ended_at"])))
     return sessions * steps / (max(end for _, end in spans) - min(begin for begin, _ in spans))
+
+
+def start_many(server: Server, entrypoint: str, count: int, inputs: dict[str, object]) -> list[str]:
+    """Start many sessions at once; return their ids."""
+
+    async def start() -> list[str]:
+        limits = httpx2.Limits(max_connections=32)
+        async with httpx2.AsyncClient(
+            base_url=server.url, headers=server.headers, timeout=240, limits=limits
+        ) as http:
+            body = {"entrypoint": entrypoint, "inputs": inputs, "is_durable": True}
+            answers = await asyncio.gather(
+                *(http.post("/projects/bench/sessions", json=body) for _ in range(count))
+            )
+            return [answer.raise_for_status().json()["id"] for answer in answers]
+
+    return asyncio.run(start())
+
+
+def first_line(server: Server, times: int) -> float:
+    """Return the median seconds from an event to the first line of user code, warm, one at a time."""
+    delays = []
+    for _ in range(times):
+        session_id = server.run("main.py:first", {})
+        ended = server.wait(session_id)
+        event = server.http.get(f"/events/{ended['event_id']}").json()
+        delays.append(float(ended["result"]) - _when(event["created_at"]))
+    return statistics.median(delays)
+
+
+def short_sessions(server: Server, count: int) -> float:
+    """Return the short sessions a second, from the first one's creation to the last one's end."""
+    ids = start_many(server, "main.py:short", count, {})
+    ended = [server.wait(session_id) for session_id in ids]
+    began = min(_when(session["created_at"]) for session in ended)
+    return count / (max(_when(session["ended_at"]) for session in ended) - began)
+
+
+def parked(server: Server, count: int) -> int:
+    """Return how many processes and threads there are more when `count` sessions wait for an hour."""
+    before = _tasks_of_sessions(server.pid)
+    ids = start_many(server, "main.py:nap", count, {})
+    deadline = time.monotonic() + 240
+    while any(server.http.get(f"/sessions/{i}").json()["worker_id"] or
+              server.http.get(f"/sessions/{i}").json()["state"] != "waiting" for i in ids):  # fmt: skip
+        if time.monotonic() > deadline:
+            raise TimeoutError("the sessions were not parked in time")
+        time.sleep(0.5)
+    more = _tasks_of_sessions(server.pid) - before
+    for session_id in ids:
+        server.http.post(f"/sessions/{session_id}/stop", json={"kill": True}).raise_for_status()
+    return max(0, more)
+
+
+def _tasks_of_sessions(pid: int) -> int:
+    """Count the threads of all processes that zygotes have forked."""
+    return sum(
+        len(list(Path(f"/proc/{process}/task").iterdir()))
+        for process in running.descendants(pid)
+        if "zygote" in running.command_line(process)
+    )

@@ -1,6 +1,6 @@
 """The peer DBOS on SQLite, as its documentation shows it.
 
-`python peer_dbos.py STEPS SESSIONS DIR` prints `{"step_seconds": …, "steps_per_second": …}`.
+`python peer_dbos.py STEPS SESSIONS DIR STEPS_EACH` prints `{"step_seconds": …, "steps_per_second": …}`.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from dbos import DBOS
 
 
-def measure(steps: int, sessions: int, directory: Path) -> dict[str, float]:
+def measure(steps: int, sessions: int, directory: Path, per: int) -> dict[str, float]:
     DBOS(
         config={
             "name": "bench",
@@ -36,7 +36,6 @@ def measure(steps: int, sessions: int, directory: Path) -> dict[str, float]:
     DBOS.launch()
     work(20)
     one = work(steps)
-    per = max(1, steps // 10)
     began = time.perf_counter()
     with ThreadPoolExecutor(sessions) as pool:
         list(pool.map(lambda _: work(per), range(sessions)))
@@ -46,4 +45,4 @@ def measure(steps: int, sessions: int, directory: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))
+    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))))

@@ -1,6 +1,7 @@
 """The peer Temporal: a workflow whose steps are bare activities, on the same binary and tuning as ours.
 
-`python peer_temporal.py STEPS SESSIONS DIR` prints `{"step_seconds": …, "steps_per_second": …}`.
+`python peer_temporal.py STEPS SESSIONS DIR STEPS_EACH SHORT` prints `{"step_seconds": …,
+"steps_per_second": …, "short_per_second": …}`, the last of SHORT workflows with one activity each.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ async def connected(port: int) -> Client:
     raise TimeoutError("Temporal did not start")
 
 
-async def timed(port: int, steps: int, sessions: int) -> dict[str, float]:
+async def timed(port: int, steps: int, sessions: int, per: int, short: int) -> dict[str, float]:
     client = await connected(port)
     async with Worker(
         client,
@@ -55,7 +56,6 @@ async def timed(port: int, steps: int, sessions: int) -> dict[str, float]:
         began = time.perf_counter()
         await client.execute_workflow(Steps.run, steps, id="one", task_queue="bench")
         one = (time.perf_counter() - began) / steps
-        per = max(1, steps // 10)
         began = time.perf_counter()
         await asyncio.gather(
             *(
@@ -64,7 +64,15 @@ async def timed(port: int, steps: int, sessions: int) -> dict[str, float]:
             )
         )
         rate = sessions * per / (time.perf_counter() - began)
-        return {"step_seconds": one, "steps_per_second": rate}
+        began = time.perf_counter()
+        await asyncio.gather(
+            *(
+                client.execute_workflow(Steps.run, 1, id=f"short-{k}", task_queue="bench")
+                for k in range(short)
+            )
+        )
+        quick = short / (time.perf_counter() - began)
+        return {"step_seconds": one, "steps_per_second": rate, "short_per_second": quick}
 
 
 def free_port() -> int:
@@ -73,7 +81,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def measure(steps: int, sessions: int, directory: Path) -> dict[str, float]:
+def measure(steps: int, sessions: int, directory: Path, per: int, short: int) -> dict[str, float]:
     port = free_port()
     arguments = [str(Path(sys.executable).with_name("temporal")), "server", "start-dev", "--headless"]
     arguments += ["--ip", "127.0.0.1", "--port", str(port), "--log-level", "error"]
@@ -83,11 +91,12 @@ def measure(steps: int, sessions: int, directory: Path) -> dict[str, float]:
         arguments += ["--dynamic-config-value", f"history.{queue}ProcessorMaxPollRPS=5000"]
     server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        return asyncio.run(timed(port, steps, sessions))
+        return asyncio.run(timed(port, steps, sessions, per, short))
     finally:
         server.terminate()
         server.wait(20)
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))))
+    steps, sessions, per, short = (int(sys.argv[k]) for k in (1, 2, 4, 5))
+    print(json.dumps(measure(steps, sessions, Path(sys.argv[3]), per, short)))
