@@ -311,3 +311,34 @@ async def test_an_event_that_cannot_be_dispatched_does_not_end_the_sweep(world: 
 
     assert await world.dispatcher.sweep() == 39
     assert len(await world.all_sessions(shop.actor.org_id)) == 39
+
+
+async def test_a_burst_is_dispatched_together_and_a_broken_event_holds_nobody_up(world: World, monkeypatch):
+    """
+    What waits is dispatched in common units; where one of them fails, its events are dispatched one by one.
+    """
+    shop = await world.shop()
+    connection_id, _ = await a_listener(world, shop)
+    honest = world.dispatcher.dispatch_in
+    broken: list[str] = []
+    monkeypatch.setattr(
+        world.dispatcher,
+        "dispatch_in",
+        lambda tx, event_id: 1 / 0 if event_id in broken else honest(tx, event_id),
+    )
+    new = [a_new_event(shop.project.id, connection_id=connection_id, source_key=str(n)) for n in range(40)]
+    recorded = await world.store.write(lambda tx: world.ingest.record_in(tx, new))
+    broken.append(recorded[7][0])
+    world.ingest.announce(recorded)
+    monkeypatch.setattr(world.dispatcher, "sweep", lambda: asyncio.sleep(3600))
+
+    running = asyncio.create_task(world.dispatcher.run())
+    try:
+        async with asyncio.timeout(60):
+            while len(await world.all_sessions(shop.actor.org_id)) < 39:
+                await asyncio.sleep(0.05)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert len(await world.all_sessions(shop.actor.org_id)) == 39

@@ -29,6 +29,8 @@ logger = log.get(__name__)
 SWEEP_EVERY = 30.0
 #: Units that are under way at once; they share commits.
 AT_ONCE = 32
+#: Events of one unit, where so many wait: a burst costs fewer savepoints.
+TOGETHER = 16
 _SWEEP_BATCH = 1000
 
 #: Memo of events that name what to start themselves: manual starts and redispatched events.
@@ -96,7 +98,24 @@ class Dispatcher:
 
     async def _work(self) -> None:
         while True:
-            await self._try_one(await self._waiting.get())
+            taken = [await self._waiting.get()]
+            while len(taken) < TOGETHER and not self._waiting.empty():
+                taken.append(self._waiting.get_nowait())
+            await self._several(taken)
+
+    async def _several(self, event_ids: Sequence[EventId]) -> None:
+        """Dispatch what has come together in one unit; each for itself where that fails."""
+        if len(event_ids) == 1:
+            await self._try_one(event_ids[0])
+            return
+        try:
+            done = await self._store.write(lambda tx: [self.dispatch_in(tx, one) for one in event_ids])
+        except Exception as error:  # noqa: BLE001 - one of them; which one is found, and logged, below
+            logger.info("events.dispatched_apart", events=len(event_ids), error=type(error).__name__)
+            await asyncio.gather(*map(self._try_one, event_ids))
+            return
+        for event_id, outcomes in zip(event_ids, done, strict=True):
+            _log(event_id, outcomes)
 
     async def _try_one(self, event_id: EventId) -> bool:
         """Dispatch an event; a failure is logged, and the sweep tries again."""
@@ -109,8 +128,7 @@ class Dispatcher:
 
     async def _one(self, event_id: EventId) -> None:
         outcomes = await self._store.write(lambda tx: self.dispatch_in(tx, event_id))
-        if outcomes:
-            logger.info("event.dispatched", event_id=event_id, outcomes=[o["outcome"] for o in outcomes])
+        _log(event_id, outcomes)
 
     def dispatch_in(self, tx: Tx, event_id: str) -> list[Outcome]:
         """Dispatch one event inside a unit of the caller's; `[]` where it is done already."""
@@ -204,6 +222,11 @@ def _key_digest(trigger: Trigger, key: str | None) -> str | None:
     if key is None:
         return None
     return hashlib.sha256(f"{trigger.id}\0{key}".encode()).hexdigest()
+
+
+def _log(event_id: str, outcomes: Sequence[Outcome]) -> None:
+    if outcomes:
+        logger.info("event.dispatched", event_id=event_id, outcomes=[o["outcome"] for o in outcomes])
 
 
 def _new_session(case: _Case, entrypoint: str, trigger: Trigger | None, key: str | None) -> NewSession:
