@@ -2,7 +2,10 @@
 Events, signals, children and restarts: real session processes on the real journal, on both databases.
 """
 
+import asyncio
+
 import pytest
+import sqlalchemy as sa
 from factories import a_connection, a_trigger
 from world import World
 
@@ -10,6 +13,7 @@ from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
 from ninelives_server.model.events import NewEvent
 from ninelives_server.sessions.mail import send
+from ninelives_server.store import tables
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -365,3 +369,34 @@ async def test_steps_threads_and_tasks_wait_side_by_side(world: World, crm: Sour
         ended = await running.ended(session.id)
 
     assert ended.result == [1, 2, 3, {"n": 4}, {"n": 5}]
+
+
+async def test_a_fork_has_subscriptions_of_its_own(world: World, crm: Source, stage):
+    """
+    Made anew under the same id: the next event comes to both sessions, and each takes its own. What had come
+    before the step is a record, and is not fetched again; what was ended before it is not made.
+    """
+    async with stage(LISTEN) as running:
+        session = await world.session()
+        await listening(running, session.id)
+        await crm.happens(n=1)
+        async with asyncio.timeout(20):
+            while not (at := await _after(world, session.id, "next_event")):
+                await asyncio.sleep(0.05)
+        fork = (await world.sessions.fork(world.actor, session.id, from_step=at)).session
+        await listening(running, fork.id)
+        await crm.happens(n=2)
+        ended = [await running.ended(each) for each in (session.id, fork.id)]
+        at = await _after(world, session.id, "unsubscribe")
+        late = (await world.sessions.fork(world.actor, session.id, from_step=at)).session
+        query = sa.select(tables.subscriptions.c.id).where(tables.subscriptions.c.session_id == late.id)
+        left = await world.store.read(lambda tx: tx.connection.execute(query).all())
+
+    assert [each.result for each in ended] == [[1, 2], [1, 2]]
+    assert left == []
+
+
+async def _after(world: World, session_id: str, name: str) -> int:
+    """Return the place behind the first finished step of this name; 0 where there is none yet."""
+    steps = await world.sessions.steps(world.actor, session_id)
+    return next((s.seq + 1 for s in steps if s.name == name and s.status == "ok"), 0)

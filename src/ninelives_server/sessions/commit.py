@@ -44,6 +44,10 @@ _LONGEST_WAIT = 100 * 365 * 86400.0
 RESULT_LIMIT = 8 * 1024 * 1024
 
 
+#: Calls whose arguments are recorded, too: a fork does these again for itself (`sessions.forks`).
+_KEPT = frozenset({"subscribe", "unsubscribe"})
+
+
 class Answers(Protocol):
     """Does what a call asks for (`sessions.calls`)."""
 
@@ -275,7 +279,8 @@ class Unit:
             return self._nothing_yet(head, call, key, there)
         if error is not None:
             return self._recorded(head, call, key, there, "error", {"error": error})
-        return self._recorded(head, call, key, there, "ok", {"value": value})
+        kept = {"args": dict(call.args)} if call.name in _KEPT else {}
+        return self._recorded(head, call, key, there, "ok", {"value": value, **kept})
 
     def _nothing_yet(self, head: Head, call: Call, key: Key | None, there: Row | None) -> Answer:
         """Let a wait go on, or end it where its time is over; its deadline is written down when it begins."""

@@ -2,10 +2,12 @@
 
 It gets the records before that step, and everything that was pinned when the first one was made (inputs,
 variables, seed), so that it replays to the same place. It may run another build of the project. Calls that
-the server answered are records like any other: they are not done again, and ids of children are data.
+the server answered are records like any other: they are not done again, and ids of children are data. Only
+subscriptions are made anew, so that the fork gets events of its own, from then on.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 
 from ninelives_server import ids
 from ninelives_server.errors import Invalid, NotFound
@@ -14,7 +16,7 @@ from ninelives_server.model.projects import Build
 from ninelives_server.model.sessions import NewSession, Session
 from ninelives_server.sessions import commit
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, builds, journal, sessions
+from ninelives_server.store import audit, builds, journal, sessions, subscriptions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.vault.vault import Vault
@@ -60,8 +62,12 @@ class Forks:
             created_by=actor.id,
         )
         self._starts.copy(tx, source.id, new)
+        listening: dict[str, tuple[str, str]] = {}
         for rows in self._copies(tx, source, new.id, from_step):
             journal.insert(tx, rows)
+            for row in rows:
+                self._follow(tx, new, row, listening)
+        _subscribe(tx, new, listening)
         journal.advance(tx, {new.id: from_step})
         details = {"from": source.id, "from_step": from_step, "build_id": str(found.id)}
         audit.record(tx, actor, "session.forked", new.id, project_id=new.project_id, details=details)
@@ -78,6 +84,18 @@ class Forks:
             if after >= before:
                 return
 
+    def _follow(self, tx: Tx, new: NewSession, row: Row, listening: dict[str, tuple[str, str]]) -> None:
+        """Keep account of which subscriptions are in force: name and filter by id."""
+        if row.name not in {"subscribe", "unsubscribe"} or row.status != "ok" or row.sealed_value is None:
+            return
+        context = commit.context(new.id, row.key, "value")
+        came = json.loads(self._vault.open(tx, new.project_id, context, row.sealed_value))
+        args = came.get("args") or {}
+        if row.name == "unsubscribe":
+            listening.pop(str(args.get("id")), None)
+        elif "source" in args:
+            listening[str(came["value"])] = (str(args["source"]), str(args.get("filter") or ""))
+
     def _copy(self, tx: Tx, source: Session, new_id: str, row: Row) -> Row:
         def again(sealed: bytes | None, column: str) -> bytes | None:
             if sealed is None:
@@ -93,6 +111,21 @@ class Forks:
             sealed_value=again(row.sealed_value, "value"),
             sealed_preview=again(row.sealed_preview, "preview"),
         )
+
+
+def _subscribe(tx: Tx, new: NewSession, listening: Mapping[str, tuple[str, str]]) -> None:
+    """Subscribe a fork to what it listens to; to a connection or trigger that is gone it cannot."""
+    for subscription_id, (name, expression) in listening.items():
+        found = subscriptions.sources(tx, new.project_id, name)
+        if len(found) == 1:
+            subscriptions.insert(
+                tx,
+                subscription_id,
+                session_id=new.id,
+                project_id=new.project_id,
+                source=found[0],
+                expression=expression,
+            )
 
 
 def _check(source: Session, build: Build, from_step: int, next_seq: int) -> None:
