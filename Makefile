@@ -8,7 +8,7 @@ ARGS ?=
 # As root no sudo; else only where apt has something to do.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: help setup setup-dev system-packages demo test equality check lint types layers docs reference clients bench chaos build format constraints clean
+.PHONY: help setup setup-dev system-packages demo test equality check lint types layers docs reference screenshots clients bench chaos build format constraints clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -70,6 +70,9 @@ docs: setup-dev ## Build the documentation; a broken link is an error
 reference: setup-dev ## Write the reference pages that are made from the code
 	$(BIN)/python tools/call_table.py
 	$(BIN)/python tools/reference.py
+
+screenshots: setup-dev system-packages ## Take the pictures of the documentation anew
+	$(BIN)/python tools/screenshots.py
 
 bench: setup-dev ## Measure the budgets beside peers; the last line is JSON
 	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --group bench
