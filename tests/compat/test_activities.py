@@ -741,3 +741,30 @@ def test_71_a_callable_instance_can_be_an_activity(harness, program):
     assert outcome.result == 2
     [step] = outcome.journal.steps()
     assert "Act" in step
+
+
+@EACH_MODE
+def test_79_names_of_channels_are_made_as_the_original_makes_them(harness, program, is_durable):
+    """The helper is code of the SDK: it runs directly, and its module needs no token to be imported."""
+    made = program(
+        """
+        import sys, types
+
+        # Only the function is tried here; the library that its module imports is not among the tests' own.
+        for name in ("slack_sdk", "slack_sdk.web", "slack_sdk.web.client"):
+            sys.modules[name] = types.ModuleType(name)
+        sys.modules["slack_sdk.web.client"].WebClient = object
+
+        from autokitteh.slack import normalize_channel_name
+
+        def main(event):
+            names = ["", "  TEST Name ", "it's \\"x\\"", "a__b--c", "-ab-", "x" * 60]
+            return [normalize_channel_name(name) for name in names]
+        """,
+        is_durable=is_durable,
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.result == ["", "test-name", "its-x", "a-b-c", "ab", "x" * 50], outcome.error
+    assert outcome.journal.steps() == []

@@ -55,7 +55,7 @@ class Case:
     integration: str
     mode: str | None
     values: dict[str, str]
-    made: str
+    made: str | None
     call: str = "(C)"
 
     @property
@@ -88,7 +88,7 @@ CASES = [
         "auth0",
         None,
         {"auth0_domain": "a.auth0.com", "oauth_AccessToken": KEY},
-        "Auth0",
+        None,
     ),
     Case(
         "aws.boto3_client",

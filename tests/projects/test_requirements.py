@@ -60,6 +60,7 @@ def test_helpers_bring_their_libraries(main: str, text: str, expected: list[str]
         ("import google.oauth2.service_account", "google-auth==2.1", []),
         ("import requests", "Requests==2.31\n", []),
         ("from autokitteh import packages\npackages.install('numpy', ['pillow ~= 10.4', 'PIL'])", "", None),
+        ("import pydantic_ai", "", ["pydantic-ai~=1.30", "opentelemetry-api<1.40"]),
         ("import pandas", "", []),
     ],
 )

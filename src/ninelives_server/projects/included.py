@@ -6,8 +6,11 @@ The names on the left are modules, with dots where a distribution shares its fir
 
 from collections.abc import Iterable, Iterator
 
+#: pydantic-ai 1.30 imports `opentelemetry._events`, which opentelemetry-api 1.40 has no more.
+PYDANTIC_AI = ("pydantic-ai~=1.30", "opentelemetry-api<1.40")
+
 #: Of what `autokitteh[all]` 0.8.3 installs, the libraries that projects use; found by installing it.
-_LIBRARIES: dict[str, str] = {
+_LIBRARIES: dict[str, str | tuple[str, ...]] = {
     "aiohttp": "aiohttp",
     "anthropic": "anthropic~=0.75.0",
     "asana": "asana~=5.0",
@@ -52,7 +55,7 @@ _LIBRARIES: dict[str, str] = {
     "praw": "praw~=7.8",
     "pyairtable": "pyairtable~=3.1",
     "pydantic": "pydantic",
-    "pydantic_ai": "pydantic-ai~=1.30",
+    "pydantic_ai": PYDANTIC_AI,
     "requests": "requests~=2.32",
     "requests_oauthlib": "requests-oauthlib",
     "requests_toolbelt": "requests-toolbelt~=1.0",
@@ -77,4 +80,4 @@ def libraries(imports: Iterable[str]) -> Iterator[str]:
     found = set(imports)
     for module, requirement in _LIBRARIES.items():
         if any(name == module or name.startswith(f"{module}.") for name in found):
-            yield requirement
+            yield from (requirement,) if isinstance(requirement, str) else requirement
