@@ -169,6 +169,12 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not HOST:PORT, such as temporal.example.com:7233")
         return value.strip()
 
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        # Processes that use it have other working directories.
+        return value.expanduser().absolute()
+
     @property
     def private_dir(self) -> Path:
         """Directory of the database, keys, admin token and Temporal's file (mode 0700)."""
