@@ -5,74 +5,25 @@ make carry `created_by`. Columns named `sealed_…` hold what the vault sealed, 
 Times are UTC.
 """
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
 
-metadata = sa.MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from ninelives_server.store import columns
+from ninelives_server.store.columns import Utc, key, made, reference
 
-
-class Utc(sa.TypeDecorator[datetime]):
-    """An aware datetime in UTC, on databases with and without time zones."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Hand a time to the driver, in UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time without a zone must not reach the store")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Take a time from the driver, aware and in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-def _id(name: str = "id") -> sa.Column[str]:
-    return sa.Column(name, sa.String(40), primary_key=True)
-
-
-def _ref(name: str, target: str, *, null: bool = False, index: bool = True) -> sa.Column[str]:
-    return sa.Column(
-        name, sa.String(40), sa.ForeignKey(target, ondelete="CASCADE"), nullable=null, index=index
-    )
-
-
-def _made() -> list[sa.Column[datetime] | sa.Column[str]]:
-    """Who made the row and when. `created_by` is a user id, or `system`."""
-    return [
-        sa.Column("created_at", Utc, nullable=False),
-        sa.Column("created_by", sa.String(40), nullable=False),
-    ]
-
+metadata = columns.metadata
 
 # --- access ---------------------------------------------------------------------------------------
-orgs = sa.Table("orgs", metadata, _id(), sa.Column("name", sa.String(200), nullable=False), *_made())
+orgs = sa.Table("orgs", metadata, key(), sa.Column("name", sa.String(200), nullable=False), *made())
 
 users = sa.Table(
     "users",
     metadata,
-    _id(),
+    key(),
     sa.Column("name", sa.String(200), nullable=False, unique=True),
     sa.Column("email", sa.String(320)),
     sa.Column("disabled_at", Utc),
     sa.Column("last_login_at", Utc),
-    *_made(),
+    *made(),
 )
 
 members = sa.Table(
@@ -81,16 +32,16 @@ members = sa.Table(
     sa.Column("org_id", sa.String(40), sa.ForeignKey("orgs.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("user_id", sa.String(40), sa.ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("role", sa.String(16), nullable=False),  # admin, member, viewer
-    *_made(),
+    *made(),
 )
 
 # API tokens, worker tokens, browser logins, login links: all are bearer secrets stored as SHA-256.
 tokens = sa.Table(
     "tokens",
     metadata,
-    _id(),
-    _ref("user_id", "users.id"),
-    _ref("org_id", "orgs.id"),
+    key(),
+    reference("user_id", "users.id"),
+    reference("org_id", "orgs.id"),
     sa.Column("kind", sa.String(16), nullable=False),  # api, worker, login_link, browser
     sa.Column("name", sa.String(200), nullable=False, default=""),
     sa.Column("hash", sa.LargeBinary(32), nullable=False, unique=True),
@@ -98,13 +49,13 @@ tokens = sa.Table(
     sa.Column("expires_at", Utc),
     sa.Column("last_used_at", Utc),
     sa.Column("revoked_at", Utc),
-    *_made(),
+    *made(),
 )
 
 audit = sa.Table(
     "audit",
     metadata,
-    _id(),
+    key(),
     sa.Column("at", Utc, nullable=False, index=True),
     sa.Column("org_id", sa.String(40), index=True),
     sa.Column("project_id", sa.String(40), index=True),
@@ -139,8 +90,8 @@ data_keys = sa.Table(
 projects = sa.Table(
     "projects",
     metadata,
-    _id(),
-    _ref("org_id", "orgs.id"),
+    key(),
+    reference("org_id", "orgs.id"),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("display_name", sa.String(200), nullable=False, default=""),
     # Days; 0 is for ever.
@@ -148,7 +99,7 @@ projects = sa.Table(
     sa.Column("retain_events", sa.Integer, nullable=False, default=30),
     sa.Column("retain_logs", sa.Integer, nullable=False, default=30),
     sa.Column("max_concurrent", sa.Integer, nullable=False, default=0),  # open sessions; 0 is any number
-    *_made(),
+    *made(),
     sa.UniqueConstraint("org_id", "name"),
 )
 
@@ -163,20 +114,20 @@ variables = sa.Table(
     sa.Column("is_secret", sa.Boolean, nullable=False),
     sa.Column("description", sa.Text, nullable=False, default=""),
     sa.Column("updated_at", Utc, nullable=False),
-    *_made(),
+    *made(),
 )
 
 builds = sa.Table(
     "builds",
     metadata,
-    _id(),
-    _ref("project_id", "projects.id"),
+    key(),
+    reference("project_id", "projects.id"),
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("entrypoints", sa.JSON, nullable=False),  # [{file, name, line, args}]
     sa.Column("requirements", sa.JSON, nullable=False),  # the resolved set, pinned; [] for none
     sa.Column("manifest", sa.JSON),
-    *_made(),
+    *made(),
     sa.UniqueConstraint("project_id", "sha256"),
 )
 
@@ -196,21 +147,21 @@ blobs = sa.Table(
 deployments = sa.Table(
     "deployments",
     metadata,
-    _id(),
-    _ref("project_id", "projects.id"),
-    _ref("build_id", "builds.id"),
+    key(),
+    reference("project_id", "projects.id"),
+    reference("build_id", "builds.id"),
     sa.Column("state", sa.String(16), nullable=False),  # inactive, active, draining, testing
     sa.Column("state_since", Utc, nullable=False),
-    *_made(),
+    *made(),
 )
 
 # --- connections ----------------------------------------------------------------------------------
 connections = sa.Table(
     "connections",
     metadata,
-    _id(),
-    _ref("org_id", "orgs.id"),
-    _ref("project_id", "projects.id", null=True),
+    key(),
+    reference("org_id", "orgs.id"),
+    reference("project_id", "projects.id", null=True),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("integration", sa.String(100), nullable=False),
     sa.Column("auth_mode", sa.String(40), nullable=False),
@@ -226,7 +177,7 @@ connections = sa.Table(
     sa.Column("last_checked_at", Utc),
     sa.Column("last_refreshed_at", Utc),
     sa.Column("last_used_at", Utc),
-    *_made(),
+    *made(),
     sa.UniqueConstraint("project_id", "name"),
     sa.Index("ix_connections_integration_account_key", "integration", "account_key"),
 )
@@ -262,8 +213,8 @@ refreshes = sa.Table(
 oauth_flows = sa.Table(
     "oauth_flows",
     metadata,
-    _id(),
-    _ref("connection_id", "connections.id"),
+    key(),
+    reference("connection_id", "connections.id"),
     sa.Column("user_id", sa.String(40), nullable=False),
     sa.Column("ticket_hash", sa.LargeBinary(32), unique=True),
     sa.Column("code_hash", sa.LargeBinary(32)),  # the short code shown by UI or CLI
@@ -278,18 +229,18 @@ oauth_flows = sa.Table(
     sa.Column("expires_at", Utc, nullable=False),
     sa.Column("started_at", Utc),
     sa.Column("ended_at", Utc),
-    *_made(),
+    *made(),
 )
 
 # --- triggers and events --------------------------------------------------------------------------
 triggers = sa.Table(
     "triggers",
     metadata,
-    _id(),
-    _ref("project_id", "projects.id"),
+    key(),
+    reference("project_id", "projects.id"),
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("type", sa.String(16), nullable=False),  # connection, webhook, schedule
-    _ref("connection_id", "connections.id", null=True),
+    reference("connection_id", "connections.id", null=True),
     sa.Column("event_type", sa.String(200), nullable=False, default=""),
     sa.Column("filter", sa.Text, nullable=False, default=""),
     sa.Column("call", sa.String(400), nullable=False, default=""),
@@ -302,7 +253,7 @@ triggers = sa.Table(
     sa.Column("ticked_at", Utc),  # up to where its schedule is done: the newest time that was settled
     sa.Column("last_error", sa.Text, nullable=False, default=""),
     sa.Column("last_error_at", Utc),
-    *_made(),
+    *made(),
     sa.UniqueConstraint("project_id", "name"),
 )
 
@@ -310,8 +261,8 @@ triggers = sa.Table(
 streams = sa.Table(
     "streams",
     metadata,
-    _id(),
-    _ref("org_id", "orgs.id"),
+    key(),
+    reference("org_id", "orgs.id"),
     sa.Column("integration", sa.String(100), nullable=False),
     sa.Column("account_key", sa.String(300), nullable=False),
     sa.Column("topic", sa.String(300), nullable=False),
@@ -335,9 +286,9 @@ streams = sa.Table(
 events = sa.Table(
     "events",
     metadata,
-    _id(),
-    _ref("org_id", "orgs.id"),
-    _ref("project_id", "projects.id"),
+    key(),
+    reference("org_id", "orgs.id"),
+    reference("project_id", "projects.id"),
     sa.Column("connection_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
     sa.Column("source_key", sa.String(300), nullable=False),  # unique within the project: dedup
@@ -348,7 +299,7 @@ events = sa.Table(
     sa.Column("traceparent", sa.String(60)),
     sa.Column("dispatched_at", Utc),  # NULL until dispatch has looked at it
     sa.Column("dispatch", sa.JSON, nullable=False),  # [{trigger_id, outcome, session_id|error}]
-    *_made(),
+    *made(),
     sa.UniqueConstraint("project_id", "source_key"),
     sa.Index("ix_events_dispatched_at_project_id_id", "dispatched_at", "project_id", "id"),
     sa.Index("ix_events_project_id_created_at", "project_id", "created_at"),
@@ -358,10 +309,10 @@ events = sa.Table(
 sessions = sa.Table(
     "sessions",
     metadata,
-    _id(),
-    _ref("org_id", "orgs.id"),
-    _ref("project_id", "projects.id"),
-    _ref("deployment_id", "deployments.id", null=True, index=False),
+    key(),
+    reference("org_id", "orgs.id"),
+    reference("project_id", "projects.id"),
+    reference("deployment_id", "deployments.id", null=True, index=False),
     sa.Column("build_id", sa.String(40), sa.ForeignKey("builds.id"), nullable=False, index=True),
     sa.Column("event_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
@@ -393,7 +344,7 @@ sessions = sa.Table(
     sa.Column("ended_at", Utc),
     sa.Column("sealed_result", sa.LargeBinary),  # JSON: the value, or {"repr"}
     sa.Column("sealed_error", sa.LargeBinary),  # JSON: {type, message, traceback, seq}
-    *_made(),
+    *made(),
     sa.UniqueConstraint("event_id", "trigger_id"),
     sa.Index("ix_sessions_project_id_created_at", "project_id", "created_at"),
     sa.Index("ix_sessions_state_wake_at", "state", "wake_at"),
@@ -434,7 +385,7 @@ journal = sa.Table(
 inbox = sa.Table(
     "inbox",
     metadata,
-    _id(),
+    key(),
     sa.Column("session_id", sa.String(40), sa.ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
     sa.Column("n", sa.Integer, nullable=False),  # the order of arrival
     sa.Column("topic", sa.String(300), nullable=False),  # a subscription's id, or `signal:` and its name
@@ -463,7 +414,7 @@ subscriptions = sa.Table(
     sa.Column(
         "session_id", sa.String(40), sa.ForeignKey("sessions.id", ondelete="CASCADE"), primary_key=True
     ),
-    _id(),
+    key(),
     sa.Column("project_id", sa.String(40), nullable=False, index=True),
     sa.Column("connection_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
@@ -474,7 +425,7 @@ subscriptions = sa.Table(
 outcomes = sa.Table(
     "outcomes",
     metadata,
-    _id(),
+    key(),
     sa.Column("event_id", sa.String(40), nullable=False, index=True),
     sa.Column("session_id", sa.String(40), nullable=False, index=True),
     sa.Column("sealed_value", sa.LargeBinary, nullable=False),
@@ -496,7 +447,7 @@ values = sa.Table(
 workers = sa.Table(
     "workers",
     metadata,
-    _id(),
+    key(),
     sa.Column("name", sa.String(200), nullable=False),
     sa.Column("slots", sa.Integer, nullable=False),
     sa.Column("python", sa.String(40), nullable=False),
