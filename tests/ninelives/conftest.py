@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from outside import Outside
 
 from ninelives_server.testing.session_harness import Harness, Program
 
@@ -27,6 +28,14 @@ PRELOADED = (
 def zygote() -> Iterator[Harness]:
     """Starts session processes that have loaded what programs import, as a worker's zygote has."""
     made = Harness(path=[str(Path(__file__).parent / "library")], preload=PRELOADED)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    """The world that a program changes."""
+    made = Outside(tmp_path / "outside")
     yield made
     made.close()
 

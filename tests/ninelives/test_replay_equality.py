@@ -9,7 +9,6 @@ second record, and so on. Completed steps are never executed twice.
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,6 @@ PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
 READ_AGAIN = {"third_party_iterator"}
 #: Twice as many processes die.
 IS_LONG = bool(os.environ.get("NINELIVES_TEST_EQUALITY"))
-
-
-@pytest.fixture
-def outside(tmp_path: Path) -> Iterator[Outside]:
-    """The world that a program changes."""
-    made = Outside(tmp_path / "outside")
-    yield made
-    made.close()
 
 
 @pytest.fixture

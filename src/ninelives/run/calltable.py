@@ -118,8 +118,9 @@ _OF_THIS_PROCESS: Final = (
     "sched signal threading io.StringIO io.BytesIO"
 )
 _THIRD_PARTY: Final = (
-    "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff humanize inflection jinja2 jmespath "
-    "jsonschema lxml markdown markupsafe marshmallow more_itertools msgpack numpy orjson packaging pandas "
+    "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff docx humanize inflection jinja2 "
+    "PIL jmespath jsonschema lxml markdown markupsafe marshmallow matplotlib more_itertools msgpack numpy "
+    "openpyxl orjson packaging pandas "
     "phonenumbers pydantic pydantic_core pytz requests.structures simple_salesforce.format slack_sdk.models "
     "slugify soupsieve tabulate tenacity toml tomli tomllib toolz typing_extensions typing_inspection "
     "tzlocal ujson unidecode xmltodict yaml"
@@ -136,7 +137,7 @@ TABLE: Final[dict[str, Kind]] = {
         "builtins",
         "all any bytes bytearray dict enumerate filter frozenset iter list map max min next reversed set "
         "sorted sum tuple zip bytearray.extend dict.update list.extend list.sort set.difference_update "
-        "set.intersection_update set.update str.join",
+        "set.intersection_update set.update bytearray.join bytes.join str.join",
         Kind.INSPECT,
     ),
     **_names("collections", "Counter OrderedDict defaultdict deque deque.extend", Kind.INSPECT),
@@ -147,8 +148,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("json", "dump load", Kind.INSPECT),
     **_names("pickle", "Pickler Unpickler dump load", Kind.INSPECT),
     **_names("statistics", "*", Kind.INSPECT),
-    **_names("numpy", "fromfile fromiter load loadtxt save savetxt", Kind.INSPECT),
-    **_names("xml.etree.ElementTree", "iterparse parse", Kind.INSPECT),
+    **_names("numpy", "fromiter", Kind.INSPECT),
     **_names("yaml", "dump load load_all safe_dump safe_load safe_load_all", Kind.INSPECT),
     **_names("tomllib", "load", Kind.INSPECT),
     # --- what runs a callable later or elsewhere
@@ -225,8 +225,38 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("zipfile", "ZipFile PyZipFile is_zipfile", Kind.OPENS),
     **_names("zipfile", "ZipFile.extract ZipFile.extractall", Kind.STEP),
     **_names("lxml", "html.parse etree.parse", Kind.STEP),
+    **_names("docx.api", "Document", Kind.OPENS),
+    **_names("docx.document", "Document.save", Kind.OPENS),
+    **_names("matplotlib", "figure.Figure.savefig pyplot.imread pyplot.imsave pyplot.savefig", Kind.OPENS),
+    **_names("matplotlib.pyplot", "show pause", Kind.STEP),
     **_names("numpy", "random", Kind.STEP),
+    **_names("numpy", "fromfile genfromtxt load loadtxt ndarray.dump ndarray.tofile", Kind.OPENS),
+    **_names("numpy", "save savetxt savez savez_compressed", Kind.OPENS),
+    **_names("numpy.lib._npyio_impl", "save savetxt savez savez_compressed", Kind.OPENS),
+    **_names("numpy.lib.npyio", "save savetxt savez savez_compressed", Kind.OPENS),
+    **_names("openpyxl", "reader.excel.load_workbook workbook.workbook.Workbook.save", Kind.OPENS),
+    **_names("PIL.Image", "open Image.save", Kind.OPENS),
     **_names("pandas", "io", Kind.STEP),
+    **_names(
+        "pandas",
+        "read_csv read_excel read_feather read_fwf read_hdf read_html read_json read_orc read_parquet "
+        "read_pickle read_sas read_spss read_stata read_table read_xml",
+        Kind.OPENS,
+    ),
+    **_names("pandas", "ExcelFile ExcelWriter HDFStore read_clipboard read_gbq read_iceberg", Kind.STEP),
+    **_names("pandas", "read_sql read_sql_query read_sql_table", Kind.STEP),
+    **_names(
+        "pandas.core.generic.NDFrame",
+        "to_clipboard to_csv to_excel to_hdf to_json to_latex to_pickle",
+        Kind.OPENS,
+    ),
+    **_names("pandas.core.generic", "NDFrame.to_sql", Kind.STEP),
+    **_names(
+        "pandas.core.frame.DataFrame",
+        "to_feather to_html to_iceberg to_markdown to_orc to_parquet to_stata to_xml",
+        Kind.OPENS,
+    ),
+    **_names("xml.etree.ElementTree", "ElementTree.parse ElementTree.write iterparse parse", Kind.OPENS),
     **_names("xml", "sax.parse dom.minidom.parse", Kind.STEP),
     # --- answers that are already here
     **_names(
@@ -323,6 +353,11 @@ ANSWERS: Final = (
     "pyairtable.models",
     "telegram._message",
 )
+
+#: Properties of live values that are recorded with their attributes: reading them asks nobody.
+SHOWN: Final[dict[str, tuple[str, ...]]] = {
+    "asyncio.subprocess.Process": ("pid", "returncode"),
+}
 
 #: Files of these classes are made again by the same call where they are only read.
 ARCHIVES: Final = frozenset(

@@ -11,8 +11,9 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from ninelives.run import calltable
 from ninelives.run.codec import is_plain
-from ninelives.run.digest import fields_of
+from ninelives.run.digest import fields_of, type_name
 from ninelives.run.masking import Masks
 
 #: Larger attributes are not recorded. bytes
@@ -86,6 +87,7 @@ class Fields:
 
 def _slots_of(cls: type) -> Iterator[str]:
     """Return the attributes of a class that is written in C."""
+    yield from calltable.SHOWN.get(type_name(cls), ())
     for base in cls.__mro__[:-1]:
         for name, item in vars(base).items():
             if isinstance(item, _SLOTS) and not name.startswith("_"):

@@ -1,7 +1,8 @@
 """How values pickle that Python does not pickle, though they are nothing but data.
 
 Rows of a database, and answers of the standard library's HTTP client whose body is small and of known length:
-the body is read when the answer is recorded, and is in memory from then on.
+the body is read when the answer is recorded, and is in memory from then on. Workbooks of openpyxl, as files.
+The other way round, answers whose body somebody wants to stream do not pickle here, though they say they do.
 """
 
 import http.client
@@ -33,7 +34,20 @@ def override(_pickler: object, value: Any) -> Any:
             if body is None
             else (_refusal, (value.url, value.code, value.msg, value.hdrs, body))
         )
+    if cls.__name__ == "Workbook" and cls.__module__ == "openpyxl.workbook.workbook":
+        file = io.BytesIO()
+        value.save(file)
+        return _workbook, (file.getvalue(),)
+    if cls.__name__ == "Response" and _is_unread(cls, value):
+        raise pickle.PicklingError("an answer whose body is still to be read is live")
     return NotImplemented
+
+
+def _is_unread(cls: type, answer: Any) -> bool:
+    """Tell whether somebody asked for a stream, and its copy would have none."""
+    if cls.__module__ == "requests.models":
+        return answer._content is False and not answer._content_consumed
+    return cls.__module__.partition(".")[0] in {"httpx", "httpx2"} and not hasattr(answer, "_content")
 
 
 def _row(names: tuple[str, ...], values: tuple[Any, ...]) -> sqlite3.Row:
@@ -74,6 +88,12 @@ def _answer(body: bytes, kept: dict[str, Any]) -> http.client.HTTPResponse:
     made.debuglevel, made._method = 0, None  # type: ignore[attr-defined]
     _put(made, body)
     return made
+
+
+def _workbook(data: bytes) -> Any:
+    from openpyxl import load_workbook  # type: ignore[import-untyped,import-not-found,unused-ignore]
+
+    return load_workbook(io.BytesIO(data))
 
 
 def _refusal(url: str, code: int, msg: str, headers: Any, body: bytes) -> urllib.error.HTTPError:

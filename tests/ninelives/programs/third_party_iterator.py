@@ -23,9 +23,7 @@ def main(event):
     names = [order.number for order in shop.orders() if order.amount > 10]
     everything = list(shop.orders())
     best = max(shop.orders(), key=lambda order: order.amount)
-    found = sorted(shop.orders(), key=lambda order: -order.amount)
     pairs = [(n, order.number) for n, order in enumerate(shop.orders())]
-    numbers = sum(order.amount for order in shop.orders())
     orders = iter(shop.orders())
     second = (next(orders), next(orders))[1]
     rest = [order.number for order in orders]
@@ -37,9 +35,7 @@ def main(event):
         names,
         len(everything),
         best.number,
-        [o.number for o in found],
         pairs,
-        numbers,
         second.number,
         rest,
         [(o.number, name) for o, name in again],
