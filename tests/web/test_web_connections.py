@@ -255,3 +255,52 @@ async def test_what_people_and_providers_wrote_is_escaped(site: Site):
         "/projects/lead_router",
     ):
         assert "<img src=x" not in await site.text(path)
+
+
+async def test_a_connection_by_a_key_is_ready_when_it_is_saved(site: Site):
+    """
+    The form of its mode has no callback and no button to authorise; no page shows the key.
+    """
+    await site.project()
+    form = await site.text(f"{NEW}?kind=jira&auth_mode=pat")
+    made = {"name": "tg", "integration": "telegram", "auth_mode": "bot_token", "BotToken": SECRET}
+
+    shown = await site.after(await site.post(NEW, **made, then="save"))
+    [connection] = await site.services.connections.list(site.actor)
+
+    assert '<option value="jira" selected>Atlassian Jira</option>' in form
+    assert '<option value="pat" selected>' in form
+    assert "Callback URL" not in form
+    assert "Save and authorise" not in form
+    assert (connection.state, connection.auth_mode) == (ConnectionState.OK, "bot_token")
+    assert "Reconnect" not in shown
+    assert SECRET not in shown + await site.text(f"/connections/{connection.id}/edit")
+
+
+async def test_a_connection_that_a_manifest_brought_takes_another_mode_until_it_is_set_up(site: Site):
+    """
+    Its form offers the modes; a key file has a place of several lines.
+    """
+    project, _ = await site.project()
+    made = await factories.a_connection(
+        site.services.store, project, name="gh", integration="github", auth_mode="pat"
+    )
+
+    page = await site.text(f"/connections/{made.id}")
+    form = await site.text(f"/connections/{made.id}/edit?auth_mode=app")
+    entered = {
+        "name": "gh",
+        "auth_mode": "app",
+        "app_id": "1",
+        "install_id": "2",
+        "private_key": "-----BEGIN\nx",
+    }
+    shown = await site.after(await site.post(f"/connections/{made.id}/edit", **entered, then="save"))
+    after = await site.services.connections.get(site.actor, made.id)
+
+    assert "gh is not set up" in page
+    assert '<option value="app" selected>Your own GitHub App</option>' in form
+    assert '<textarea id="f-private_key"' in form
+    assert "Connection gh is saved" in shown
+    assert (after.auth_mode, after.state) == ("app", ConnectionState.OK)
+    assert '<select id="f-auth_mode"' not in await site.text(f"/connections/{made.id}/edit")
