@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.request
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PTRACE_SEIZE, _PTRACE_DETACH = 0x4206, 17
@@ -200,6 +201,77 @@ def reach_local_service(private: str) -> None:
     """A Unix socket of the abstract namespace, such as a desktop's bus has."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.connect(planted_bus(private))
+
+
+def _pid_in(path: str) -> int:
+    """A process by the number in a file; in a namespace of our own that number may be ours."""
+    pid = int(open(path).read())
+    if pid in {os.getpid(), os.getppid(), 1}:
+        raise ProcessLookupError
+    return pid
+
+
+def _look_into(pid: int) -> None:
+    open(f"/proc/{pid}/environ", "rb").read()
+    open(f"/proc/{pid}/mem", "rb").close()
+
+
+def _steal_from(pid: int) -> None:
+    _check(_libc.syscall(438, os.pidfd_open(pid), 0, 0))  # pidfd_getfd
+
+
+def _trace(pid: int) -> None:
+    _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    _libc.ptrace.restype = ctypes.c_long
+    _check(_libc.ptrace(_PTRACE_SEIZE, pid, None, None))
+
+
+def read_key_through_any_root(private: str) -> None:
+    """Whatever process can be seen may have another view of the files."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for way in ("root", "cwd/../../../../../../../.."):
+            try:
+                return read_key(f"/proc/{pid}/{way}{private}")
+            except OSError:
+                continue
+    raise FileNotFoundError
+
+
+def read_root_of_server(private: str) -> None:
+    read_key(f"/proc/{_pid_in(planted_pid(private))}/root{private}")
+
+
+def look_into_server(private: str) -> None:
+    _look_into(_pid_in(planted_pid(private)))
+
+
+def trace_server(private: str) -> None:
+    _trace(_pid_in(planted_pid(private)))
+
+
+def steal_descriptor_of_server(private: str) -> None:
+    _steal_from(_pid_in(planted_pid(private)))
+
+
+def look_into_another_session(private: str) -> None:
+    """Its environment holds its project's secrets."""
+    _look_into(_pid_in(planted_pid(private) + "-session"))
+
+
+def trace_another_session(private: str) -> None:
+    _trace(_pid_in(planted_pid(private) + "-session"))
+
+
+def steal_socket_of_another_session(private: str) -> None:
+    """Whoever has its socket to the supervisor speaks for it."""
+    _steal_from(_pid_in(planted_pid(private) + "-session"))
+
+
+def ask_the_server_without_credential(private: str) -> None:
+    """The network is not confined; the server's doors on the loopback address are closed."""
+    address = open(planted_pid(private) + "-server").read()
+    with urllib.request.urlopen(f"{address}/api/v1/worker/config", timeout=10) as answer:
+        assert answer.status == 200
 
 
 def import_server(private: str) -> None:

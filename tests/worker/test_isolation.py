@@ -22,13 +22,18 @@ from tests.worker.fake_server import FakeServer
 
 _SOURCE = Path(attempts.__file__)
 _REFUSALS = {
-    "AssertionError", "CalledProcessError", "FileNotFoundError", "ModuleNotFoundError", "OSError",
+    "AssertionError", "CalledProcessError", "FileNotFoundError", "HTTPError", "ModuleNotFoundError", "OSError",
     "PermissionError", "ProcessLookupError",
 }  # fmt: skip
 #: Only namespaces make these impossible; docs/explanation/isolation.md names them as limits of Landlock alone.
 _NEEDS_NAMESPACES = {"gain_capabilities_in_user_namespace"}
 #: Nothing that an ordinary process of root could do either, or nothing to do with root.
-_NO_CONTROL = {"find_servers_variables_in_own_environ", "import_server", "read_key_through_first_process"}
+_NO_CONTROL = {
+    "ask_the_server_without_credential",
+    "find_servers_variables_in_own_environ",
+    "import_server",
+    "read_key_through_first_process",
+}
 
 is_root = os.geteuid() == 0
 
@@ -47,12 +52,15 @@ def _planted(data_dir: Path) -> Iterator[Path]:
         process = subprocess.Popen(["/bin/sleep", "300"], env={"PLANTED": "in-the-environment"})
         pid = Path(attempts.planted_pid(str(private)))
         pid.write_text(str(process.pid))
+        session = Path(f"{pid}-session")
+        session.write_text(str(process.pid))
         try:
             yield private
         finally:
             process.kill()
             process.wait()
             pid.unlink()
+            session.unlink()
 
 
 def _code(attempt: str, private: Path) -> str:
@@ -71,11 +79,24 @@ async def _try_all(place: Path, mode: Mode) -> dict[str, str]:
     async with FakeServer() as server:
         with _planted(place / "data") as private:
             bench = Bench(place / "data", server, stand_in(place), mode, 30.0)
+            place_of_server = Path(attempts.planted_pid(str(private)) + "-server")
+            place_of_server.write_text(server.url)
             async with bench.open():
+                # Another session, which the others may try to get at.
+                victim = Path(attempts.planted_pid(str(private)) + "-session")
+                victim.chmod(0o666)
+                planted = f"import os; open({str(victim)!r}, 'w').write(str(os.getpid()))\n"
+                row = server.add("victim", planted + "session.step('ready')\nsession.receive()")
+                running = asyncio.create_task(bench.run("victim"))
+                await server.until(lambda: row.journal)
                 for name in attempts.ALL:
                     server.add(name, _code(name, private))
                 for name in attempts.ALL:
                     await bench.run(name)
+                await server.tell("victim", "kill", why="over")
+                await asyncio.gather(running, return_exceptions=True)
+            place_of_server.unlink()
+            del server.rows["victim"]
     return {name: json.loads(row.result or b'"no result"') for name, row in server.rows.items()}
 
 
