@@ -6,7 +6,9 @@ import factories
 import httpx2
 from site_world import Site
 
+from ninelives_server.model.projects import DeploymentState
 from ninelives_server.model.triggers import TriggerType
+from ninelives_server.sessions.queues import Queues
 
 
 async def test_an_event_shows_its_data_and_what_each_trigger_made_of_it(site: Site):
@@ -86,3 +88,63 @@ async def test_a_trigger_on_a_connection_says_why_it_does_not_listen(site: Site)
     assert "is init_required" in html
     assert "CREATE" in html
     assert "on_lead: connection" in overview
+
+
+async def test_a_trigger_shows_what_only_some_have(site: Site):
+    """
+    Limits, key, overlap, missed times, the next time, and who may call; a secret's name, never a secret.
+    """
+    project, _ = await site.project()
+    store = site.services.store
+    auth = {"scheme": "hmac", "secret": "HOOK_SECRET"}
+    options = {"max_concurrent": 3, "key": "data.body.json.id", "auth": auth}
+    await factories.a_trigger(store, project, name="hook", options=options)
+    await factories.a_trigger(
+        store,
+        project,
+        name="nightly",
+        type=TriggerType.SCHEDULE,
+        schedule="0 3 1 1 * 2099",
+        options={"overlap": "skip", "catch_up": "all"},
+    )
+
+    html = await site.text("/projects/lead_router/triggers")
+
+    for text in ("3 sessions", "data.body.json.id", "whoever signs", "HOOK_SECRET", "events start nothing"):
+        assert text in html
+    assert "all are made up for" in html
+    assert "2099-01-01" in html
+
+
+async def test_what_waits_is_shown_as_a_queue(site: Site):
+    """
+    In the list and on the session's page: its place, and why.
+    """
+    project, _ = await site.project()
+    await site.post("/projects/lead_router/concurrency", max_concurrent="1")
+    sessions = [await site.session(project) for _ in range(3)]
+    await Queues(store=site.services.store).admit(project.id)
+
+    listed = await site.text("/projects/lead_router/sessions")
+    shown = await site.text(f"/sessions/{sessions[2].id}")
+
+    assert "2. the project runs at most 1 sessions at once" in listed
+    assert "number 2 in line: the project runs at most 1 sessions at once" in shown
+
+
+async def test_an_event_can_be_dispatched_to_a_deployment_that_is_testing(site: Site):
+    """
+    The button is there while there is one.
+    """
+    project, build = await site.project()
+    trigger = await factories.a_trigger(site.services.store, project, name="hook")
+    testing = await factories.a_deployment(site.services.store, build, state=DeploymentState.TESTING)
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        sent = await client.post(f"{site.url}/webhooks/{trigger.slug}", json={})
+    path = f"/events/{sent.json()['event_id']}"
+
+    assert testing.id in await site.text(path)
+    await site.post(f"{path}/redispatch", deployment_id=testing.id)
+
+    page = await site.services.sessions.list(site.actor)
+    assert testing.id in {session.deployment_id for session in page.items}

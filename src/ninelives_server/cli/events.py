@@ -42,8 +42,12 @@ def _show(event: Any) -> None:
         click.echo("dispatch     " + ("no trigger wants it" if event["dispatched_at"] else "not yet"))
     for item in dispatch:
         who = item.get("trigger") or item.get("trigger_id") or "by hand"
-        told = " ".join(filter(None, (item.get("session_id"), item.get("error"))))
-        click.echo(f"dispatch     {who}: {item['outcome'].replace('_', ' ')}{' ' + told if told else ''}")
+        outcome, why = (
+            item["outcome"].replace("_", " "),
+            item.get("error", "").removeprefix("filter failed: "),
+        )
+        told = " ".join(filter(None, (item.get("session_id"), why and f"({why})")))
+        click.echo(f"dispatch     {who}: {outcome}{' ' + told if told else ''}")
 
 
 @event.command("redispatch")

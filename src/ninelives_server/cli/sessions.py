@@ -95,7 +95,7 @@ def list_sessions(
         "/sessions",
         params={"project": project, "state": state, "record_id": record_id, "limit": limit},
     )
-    columns = ("id", "state", "entrypoint", "is_durable", "created_at", "ended_at")
+    columns = ("id", "state", "entrypoint", "is_durable", "created_at", "ended_at", "queue_reason")
     out.document(
         output, page, out.table(columns, "no sessions yet; start one with `ninelives session start`")
     )
