@@ -1,12 +1,14 @@
 """Starts sessions of all kinds, as users and other systems do: by the API, by webhooks, by changes in the org."""
 
 import random
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
+from ledger import Ledger
 from stage import Stage
 
 #: Kind -> (its share of all sessions, how many steps one takes).
@@ -16,6 +18,7 @@ KINDS: Mapping[str, tuple[int, int]] = {
     "threads": (2, 12),
     "waits": (3, 3),
     "children": (2, 2),
+    "listens": (3, 4),
     "order": (3, 3),
     "lead": (3, 2),
 }
@@ -51,14 +54,16 @@ def names(count: int, chance: random.Random) -> list[tuple[str, str]]:
 class Starter:
     """Asks for sessions until it was heard; never twice for the same."""
 
-    def __init__(self, stage: Stage, ledger_url: str, pause: float) -> None:
+    def __init__(self, stage: Stage, ledger: Ledger, pause: float) -> None:
         self._stage = stage
-        self._url = ledger_url
+        self._ledger = ledger
+        self._url = ledger.url
         self._pause = pause
         self._token = stage.up.token
         self.crowd = Crowd()
         triggers = stage.up.call("GET", "/projects/chaos/triggers")["items"]
-        self._hook = next(t["webhook_url"] for t in triggers if t["name"] == "order")
+        hooks = {t["name"]: t["webhook_url"] for t in triggers if t["webhook_url"]}
+        self._hook, self._news = hooks["order"], hooks["news"]
 
     def start(self, name: str, kind: str) -> None:
         """Start one."""
@@ -74,6 +79,16 @@ class Starter:
             body = {"entrypoint": f"main.py:{kind}", "inputs": inputs, "is_durable": True}
             answer = self._post(f"{self._stage.up.url}/api/v1/projects/chaos/sessions", body, name)
             self.crowd.sessions[name] = answer["id"]
+            if kind == "listens":
+                threading.Thread(target=self._send_news, args=(name,), daemon=True).start()
+
+    def _send_news(self, name: str) -> None:
+        """Send three events to a session, in order, once it listens."""
+        while not self._ledger.arrivals[f"{name}/0"]:
+            time.sleep(0.2)
+        for n in range(3):
+            self._post(self._news, {"to": name, "n": n}, f"{name}-{n}")
+            time.sleep(self._pause / 3)
 
     def _post(self, url: str, body: Mapping[str, Any], name: str) -> Any:
         """Send a request, again and again with the same `Idempotency-Key` until it is answered."""

@@ -51,7 +51,7 @@ class Run:
         self.in_flight = 0
         self.began = time.monotonic()
         # A quarter of the time, at most as long as sessions need to be parked.
-        self.starter = crowd.Starter(stage, ledger.url, pause=min(8.0, seconds / 12))
+        self.starter = crowd.Starter(stage, ledger, pause=min(8.0, seconds / 12))
         self._failure: BaseException | None = None
 
     def play(self, sessions: int, say: Say) -> verdicts.Verdict:

@@ -76,6 +76,8 @@ def _judge_one(
     said = f"{name} begins\n{name} ends with {steps}\n"
     if sessions[0]["prints"] != said:
         verdict.wrong.append(f"{name} ({session['id']}) printed {sessions[0]['prints']!r}, not {said!r}")
+    if (heard := session["result"].get("heard", [0, 1, 2])) != [0, 1, 2]:
+        verdict.wrong.append(f"{name} ({session['id']}) heard {heard}, not each of three events once")
     _judge_steps(verdict, session["result"]["answers"], ledger, name, kind, steps)
 
 

@@ -29,6 +29,7 @@ def installed(tmp_path_factory):
         "pip",
         "install",
         "-q",
+        "--compile-bytecode",
         "--python",
         python,
         "-c",

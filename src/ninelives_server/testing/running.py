@@ -83,7 +83,7 @@ class Up:
         """The admin token."""
         return (self.data_dir / "private" / "admin-token").read_text(encoding="utf-8").strip()
 
-    def start(self, seconds: float = 60.0) -> "Up":
+    def start(self, seconds: float = 150.0) -> "Up":
         """Start it and wait until it is ready."""
         arguments = [sys.executable, "-m", "ninelives_server", "up", "--data-dir", str(self.data_dir)]
         arguments += ["--port", str(self.port), *self.arguments]

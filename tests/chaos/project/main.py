@@ -100,7 +100,20 @@ def children(event):
         for k in range(2)
     ]
     answers[1] = tell(url, f"{name}/1")
+    for session_id in made:
+        ninelives.next_signal(session_id)  # it has ended
     return {**end(name, answers), "children": made}
+
+
+def listens(event):
+    """Hear three pieces of news, which are sent once the ledger knows that this session listens."""
+    url, name = begin(event)
+    news = ninelives.subscribe("news", f'data.body.json.to == "{name}"')
+    answers, heard = {0: ask(url, f"{name}/0")}, []
+    for k in (1, 2, 3):
+        heard.append(ninelives.next_event(news).body.json.n)
+        answers[k] = tell(url, f"{name}/{k}")
+    return {**end(name, answers), "heard": heard}
 
 
 def child(event):
