@@ -109,7 +109,7 @@ class PartingDoc(Document):
     message: str
 
 
-class CheckDoc(Document):
+class JournalCheckDoc(Document):
     """What came of trying the journals of sessions that run on code that is not deployed."""
 
     total: int = Field(description="durable sessions of the project that have begun and not ended")
@@ -126,7 +126,7 @@ class DeployDoc(Document):
     changed: bool
     actions: list[str]
     warnings: list[str]
-    check: CheckDoc | None = None
+    check: JournalCheckDoc | None = None
 
 
 class FindingDoc(Document):

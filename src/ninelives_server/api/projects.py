@@ -76,7 +76,7 @@ async def deploy(
     if check:
         candidate = await services.projects.candidate(actor, bundle=bundle, project=project)
         report = await services.checks.run(actor, candidate)
-        document.check = documents.CheckDoc.model_validate(report)
+        document.check = documents.JournalCheckDoc.model_validate(report)
     return document
 
 

@@ -10,6 +10,7 @@ from ninelives_server.cli import (
     connections,
     demo,
     events,
+    examples,
     explain,
     project_files,
     projects,
@@ -59,3 +60,4 @@ for part in (project_files.lint, project_files.export, project_files.schema):
     projects.project.add_command(part)
 up.server.add_command(care.backup)
 up.server.add_command(care.restore)
+examples.show_in(cli)
