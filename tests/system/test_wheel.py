@@ -79,7 +79,9 @@ def test_the_wheel_connects_through_the_oauth_pages(installed, tmp_path, monkeyp
     monkeypatch.setattr(sys, "executable", str(installed / "python"))
     with story.stage(tmp_path, say=lambda _text: None) as stage:
         stage.up.cli("project", "create", "crm_only")
-        stage.up.cli("connection", "create", "crm_only", "crm", "salesforce")
+        app = ("--set", f"client_id={stage.org.facts['client_id']}", "--set", "client_secret=-")
+        secret = stage.org.facts["client_secret"]
+        stage.up.cli("connection", "create", "crm_only", "crm", "salesforce", *app, stdin=secret)
 
         connection = story.connect(stage, "crm_only/crm")
 
