@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from event_world import Shop, World, a_new_event
+from event_world import NoEnvironment, Shop, World, a_new_event
 from factories import a_trigger
 
 from ninelives_server import ids
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.model.triggers import Trigger, TriggerType
+from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.queues import Queues
+from ninelives_server.sessions.start import Starts
 from ninelives_server.store import projects, sessions, tables, triggers
 from ninelives_server.store.core import Tx
 
@@ -118,6 +120,24 @@ async def test_sessions_of_one_key_run_one_after_the_other(world: World):
     assert [s.event_id for s in await admitted(world, shop)] == [first[0], second[0]]
     await end(world, (await admitted(world, shop))[0])
     assert [s.event_id for s in await admitted(world, shop)] == [first[1], second[0]]
+
+
+async def test_a_session_that_restarts_keeps_its_key(world: World):
+    """
+    Its successor goes on with the same record: the next one of the key waits for the end of that.
+    """
+    shop, trigger = await a_shop(world, options={"key": "data.lead"})
+    await happen(world, trigger, 2, data={"lead": "00Q1"})
+    [running] = await admitted(world, shop)
+    starts = Starts(
+        vault=world.vault, variables=NoEnvironment(), accounts=NoEnvironment(), base_url="http://localhost"
+    )
+    calls = Calls(vault=world.vault, starts=starts, filters=world.filters)
+
+    successor = await world.store.write(lambda tx: calls.restart(tx, running, {}))
+    await end(world, running)
+
+    assert [s.id for s in await admitted(world, shop)] == [successor]
 
 
 async def test_an_event_that_is_not_dispatched_yet_holds_back_later_ones_of_a_keyed_trigger(world: World):

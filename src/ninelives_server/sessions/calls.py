@@ -17,7 +17,7 @@ from ninelives_server.sessions.mail import ChecksFilters, Mail
 from ninelives_server.sessions.records import Call, CallFailed
 from ninelives_server.sessions.start import Starts
 from ninelives_server.sessions.values import Data, checked_key
-from ninelives_server.store import inbox, outcomes, sessions, values
+from ninelives_server.store import inbox, outcomes, queues, sessions, values
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head
 from ninelives_server.vault.vault import Vault
@@ -180,6 +180,8 @@ class Calls:
             memo={**session.memo, "restarted_from": session.id},
             traceparent=session.traceparent,
             created_by=session.created_by,
+            # It keeps its predecessor's place: others of the same key wait for its end.
+            queue_key=queues.key_of(tx, session.id),
         )
         self._starts.create(tx, new)
         inbox.hand_over(tx, session.id, new.id)

@@ -185,6 +185,14 @@ def counts_of_keys(
     return {key: int(count) for key, count in tx.connection.execute(query)}
 
 
+def key_of(tx: Tx, session_id: str) -> str | None:
+    """Return the digest of a session's key; `None` where it has none."""
+    found: str | None = tx.connection.execute(
+        sa.select(_t.queue_key).where(_t.id == session_id)
+    ).scalar_one_or_none()
+    return found
+
+
 def keys_of(tx: Tx, session_ids: Collection[str]) -> dict[str, str]:
     """Return the key of each of these sessions that waits and has one."""
     query = sa.select(_t.id, _t.queue_key).where(_t.id.in_(session_ids), _waits, _t.queue_key.is_not(None))
