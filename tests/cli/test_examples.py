@@ -34,7 +34,8 @@ def test_an_example_is_a_command(words: str, tmp_path: Path, monkeypatch: pytest
     program, *typed = shlex.split(examples.EXAMPLES[words])
     given = typed[len(words.split()) :]
 
-    context = command.make_context(words, given, resilient_parsing=False)
+    # Click keeps the help option that it made first, so it is made as the program makes it.
+    context = command.make_context(words, given, help_option_names=["-h", "--help"])
 
     assert program == "ninelives"
     assert typed[: len(words.split())] == words.split()
