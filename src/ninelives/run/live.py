@@ -8,6 +8,8 @@ same call, a *file* is opened again where it stood, and anything else is `LiveVa
 import importlib
 import inspect
 import pickle
+import queue
+import threading
 import types
 import weakref
 from collections.abc import Callable, Mapping
@@ -121,6 +123,13 @@ class Lost:
             self._fields[name] = pickle.loads(self.about["fields"][name])
         return self._fields[name]
 
+    def has_fresh(self, name: str) -> bool:
+        """Tell whether a part is a lock or the like, an object of each process; there is a new one then."""
+        fresh = _of_this_process(self.about["parts"][name])
+        if fresh is not None:
+            self._fields[name] = fresh
+        return fresh is not None
+
     def changed(self, fields: Mapping[str, bytes]) -> None:
         """Note attributes as a step left them; those that it did not change stay the same objects."""
         before = self.about.get("fields", {})
@@ -162,6 +171,8 @@ class Placeholder:
         if lost.made:
             return getattr(lost.made[0], name)
         if lost.has(name):
+            return lost.field(name)
+        if name in lost.about.get("parts", ()) and lost.has_fresh(name):
             return lost.field(name)
         if name in lost.about.get("parts", ()):
             return standing_for(lost.part(name, lost.about["parts"][name]))
@@ -273,6 +284,19 @@ def lost_of(placeholder: Placeholder) -> Lost:
     """Return what a placeholder stands for."""
     lost: Lost = object.__getattribute__(placeholder, "_ninelives_lost")
     return lost
+
+
+def _of_this_process(about: Mapping[str, Any]) -> Any:
+    """Return a new lock, event or queue, like the one that a lost value had; `None` for anything else."""
+    if about["qualname"].endswith(("SessionLock", "SessionRLock")):
+        return threading.RLock() if about["qualname"].endswith("RLock") else threading.Lock()
+    if about["module"] not in {"threading", "queue"}:
+        return None
+    cls = getattr(threading if about["module"] == "threading" else queue, about["qualname"], None)
+    try:
+        return cls() if isinstance(cls, type) else None
+    except TypeError:
+        return None  # a barrier, a thread: they are made for something
 
 
 def standing_for(lost: Lost) -> Placeholder:
