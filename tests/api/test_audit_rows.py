@@ -88,6 +88,9 @@ CHANGES = {
     ("POST", "/api/v1/sessions/{session_id}/stop"): Change(
         "session.stop_requested", "{session_id}", {"json": {"kill": True}}
     ),
+    ("POST", "/api/v1/sessions/{session_id}/fork"): Change(
+        "session.forked", "answer.id", {"json": {"from_step": 1}}
+    ),
     ("POST", "/api/v1/login-links"): Change("login_link.created", "", {"json": {}}),
     ("POST", "/api/v1/tokens"): Change("token.created", "answer.id", {"json": {"name": "walked"}}),
     ("DELETE", "/api/v1/tokens/{token_id}"): Change("token.revoked", "{token_id}", {}),
@@ -95,7 +98,7 @@ CHANGES = {
     ("DELETE", "/api/v1/deployments/{deployment_id}"): Change("deployment.deleted", "{deployment_id}", {}),
     ("DELETE", "/api/v1/projects/{project}"): Change("project.deleted", "{project}", {}),
 }
-QUESTIONS = {("POST", "/api/v1/events/verify-filter")}
+QUESTIONS = {("POST", "/api/v1/events/verify-filter"), ("POST", "/api/v1/lints")}
 #: What must happen before.
 FIRST = {
     ("DELETE", "/api/v1/deployments/{deployment_id}"): [
