@@ -49,7 +49,8 @@ async def test_its_own_names_are_served(host):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "localhost.evil.example", "flows.example.com.evil.example", ""]
+    "host",
+    ["evil.example", "localhost.evil.example", "flows.example.com.evil.example", "", "[::1", "localhost]"],
 )
 async def test_a_foreign_host_is_refused_with_the_setting_that_would_allow_it(host):
     """

@@ -34,8 +34,11 @@ def _header(scope: Scope, name: bytes) -> str:
 
 
 def _host_name(host: str) -> str:
-    """Return the name of a Host header, without its port (RFC 9110, section 7.2)."""
-    return (urlsplit(f"//{host}").hostname or "").lower()
+    """Return the name of a Host header, without its port (RFC 9110, section 7.2), or nothing."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:  # such as half of an IPv6 address
+        return ""
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
