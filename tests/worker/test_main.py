@@ -18,7 +18,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ninelives_server.engine import embedded
+from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
+from ninelives_server.worker import main
 from tests.worker.conftest import stand_in
 from tests.worker.fake_server import TOKEN, FakeServer
 
@@ -284,3 +286,23 @@ async def test_a_draining_worker_hands_its_sessions_to_the_other(world: World) -
     assert outcomes == [{"outcome": "finished"}] * 3
     assert all(row.result == b'"second"' for row in rows)
     assert len(former) == 1
+
+
+@pytest.mark.parametrize("who", ["worker", "server"])
+async def test_a_worker_refuses_to_run_where_isolation_is_required_and_impossible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """NINELIVES_WORKER__REQUIRE_ISOLATION, of the worker or of its server; the kernel is played, the rest is real."""
+    monkeypatch.setattr("ninelives_server.worker.isolation.probe", lambda: "none")
+    async with FakeServer("127.0.0.1:1") as server:
+        server.config["isolation_required"] = who == "server"
+        options = main.Options(
+            server_url=server.url,
+            token=TOKEN,
+            data_dir=tmp_path,
+            name="test",
+            require_isolation=who == "worker",
+        )
+
+        with pytest.raises(SetupError, match="project code could read this server's keys"):
+            await main._Life(options).main()

@@ -32,10 +32,12 @@ hide = (place,) if mode == "mount_namespace" else (private,)
 plan = confine.Plan(mode=mode, uid=uid if uid >= 0 else None, hide=hide, show=show, empty=(place + "/work",))
 confine.enter(plan)
 if mode == "mount_namespace":
+    confine.allow_own_users()
     child = confine.fork_first(confine.own_pid_namespace())
     if child:
         os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     confine.private_view(builds + "/one", builds, place + "/work")
+    confine.own_users()
     confine.renounce()
 landlock.seclude()
 try:
