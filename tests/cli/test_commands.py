@@ -47,8 +47,10 @@ RUNS = {
     ("connection", "test"): ("{connection_id}",),
     ("deploy",): ("{directory}",),
     ("deployment", "activate"): ("{deployment_id}",),
+    ("deployment", "delete"): None,  # the only deployment is in service: a message, not a document
     ("deployment", "deactivate"): ("{fresh_deployment}",),
     ("deployment", "list"): ("{project_name}",),
+    ("deployment", "test"): None,  # the only deployment is in service: a message, not a document
     ("doctor",): (),
     ("event", "list"): ("{project_name}",),
     ("event", "redispatch"): ("{event_id}",),
@@ -56,7 +58,9 @@ RUNS = {
     ("event", "verify-filter"): ("data.x == 1", "--data", '{{"x": 1}}'),
     ("integrations", "list"): (),
     ("login",): (),
+    ("project", "concurrency"): ("{fresh}", "3"),
     ("project", "create"): ("{new}",),
+    ("project", "delete"): ("{fresh}", "--yes"),
     ("project", "export"): ("{project_name}", "{directory}/copy"),
     ("project", "lint"): ("{directory}",),
     ("project", "list"): (),
@@ -77,7 +81,9 @@ RUNS = {
     ("token", "list"): (),
     ("trigger", "list"): ("{project_name}",),
     ("trigger", "show"): ("{project_name}/hook",),
+    ("var", "delete"): ("{fresh}", "CHANNEL"),
     ("var", "list"): ("{project_name}",),
+    ("var", "set"): ("{fresh}", "KEY", "-", "--secret"),
     ("worker", "list"): (),
 }
 

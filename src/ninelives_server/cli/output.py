@@ -41,6 +41,12 @@ def document(output: str, value: Any, show: Callable[[Any], None]) -> None:
         show(value)
 
 
+def done(output: str) -> None:
+    """End a command whose answer has no content: a program that reads JSON gets an empty document."""
+    if output == "json":
+        click.echo("{}")
+
+
 def fields(value: Mapping[str, Any]) -> None:
     """Print a document as lines `name  value`, leaving out what is empty."""
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -111,13 +111,15 @@ def create_project(name: str, output: str) -> None:
 @project.command("delete")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="do not ask")
-def delete_project(name: str, yes: bool) -> None:
+@out.option
+def delete_project(name: str, yes: bool, output: str) -> None:
     """Delete a project with its connections, sessions, events and key."""
     if not yes:
         if not sys.stdin.isatty():
             fail("say --yes to delete a project without being asked", USAGE)
         click.confirm(f"delete project {name!r} and everything in it?", abort=True, err=True)
     connect().call("DELETE", f"/projects/{segment(name)}")
+    out.done(output)
 
 
 @project.command("retention")
@@ -203,9 +205,11 @@ _deployment_action("deactivate", "Give no new sessions to this deployment.")
 
 @deployment.command("delete")
 @click.argument("deployment_id")
-def delete_deployment(deployment_id: str) -> None:
+@out.option
+def delete_deployment(deployment_id: str, output: str) -> None:
     """Delete a deployment that is inactive and has no sessions that run."""
     connect().call("DELETE", f"/deployments/{segment(deployment_id)}")
+    out.done(output)
 
 
 @click.group()
@@ -242,8 +246,9 @@ def var() -> None:
 @click.argument("name")
 @click.argument("value")
 @click.option("--secret", is_flag=True, help="write-only; VALUE must be `-`, `@path` or `env:NAME`")
-@click.option("--description", default="")
-def set_variable(project: str, name: str, value: str, secret: bool, description: str) -> None:
+@click.option("--description", default="", help="for people; without it the one that is there stays")
+@out.option
+def set_variable(*, project: str, name: str, value: str, secret: bool, description: str, output: str) -> None:
     """Set a variable. VALUE is text, `-` (standard input), `@path` or `env:NAME`."""
     body = {
         "value": value_of(value, what=name, secret=secret),
@@ -251,6 +256,7 @@ def set_variable(project: str, name: str, value: str, secret: bool, description:
         "description": description,
     }
     connect().call("PUT", f"/projects/{segment(project)}/variables/{segment(name)}", body=body)
+    out.done(output)
 
 
 @var.command("list")
@@ -272,6 +278,8 @@ def list_variables(project: str, output: str) -> None:
 @var.command("delete")
 @click.argument("project")
 @click.argument("name")
-def delete_variable(project: str, name: str) -> None:
+@out.option
+def delete_variable(project: str, name: str, output: str) -> None:
     """Delete a variable."""
     connect().call("DELETE", f"/projects/{segment(project)}/variables/{segment(name)}")
+    out.done(output)
