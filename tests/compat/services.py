@@ -37,11 +37,17 @@ class Services:
         self._hold: tuple[re.Pattern[str], int] | None = None
         self._release = threading.Event()
         self._numbers = itertools.count(1)
-        self._refusals = {"payroll": 3, "health": 3}
+        self._refusals: dict[str, int] = {}
+        self.begin()
         handler = type("Handler", (_Handler,), {"services": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def begin(self) -> None:
+        """Forget what arrived, and refuse again what is refused at first."""
+        self.arrivals.clear()
+        self._refusals = {"payroll": 3, "health": 3}
 
     @property
     def url(self) -> str:

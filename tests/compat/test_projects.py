@@ -264,6 +264,7 @@ def test_a_project_runs_as_it_is(stage: Stage, example: Example):
     Deployed unchanged; only its variables and keys are set.
     """
     ready(stage, example)
+    stage.services.begin()
 
     session_id = example.begin(stage)
 
@@ -276,7 +277,7 @@ def test_a_project_that_is_killed_comes_to_the_same(stage: Stage, example: Examp
     The worker dies while a request is in flight: that one is sent again, those before it are not.
     """
     ready(stage, example)
-    stage.services.arrivals.clear()
+    stage.services.begin()
     with stage.services.holding(*example.hold):
         session_id = example.begin(stage)
         assert stage.services.held.wait(60)
