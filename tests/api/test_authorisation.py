@@ -49,7 +49,7 @@ BODIES = {
     ("POST", "/api/v1/users"): {"json": {"name": "never"}},
 }
 #: POST because it has a body; it changes nothing.
-QUESTIONS = {("POST", "/api/v1/events/verify-filter")}
+QUESTIONS = {("POST", "/api/v1/events/verify-filter"), ("POST", "/api/v1/lints")}
 #: A viewer may care for logins and tokens of their own.
 OWN = {("POST", "/api/v1/login-links"), ("POST", "/api/v1/tokens"), ("DELETE", "/api/v1/tokens/{token_id}")}
 LISTS = ["/projects", "/connections", "/sessions"]
