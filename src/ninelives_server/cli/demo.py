@@ -4,6 +4,8 @@ The story itself is told by `testing.story`; here are only the command and what 
 """
 
 import json
+import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +25,8 @@ def demo(*, once: bool) -> None:
     from ninelives_server.testing import story
 
     began = time.monotonic()
+    # As Ctrl-C does: what was started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="ninelives-demo-") as directory:
         try:
             with story.stage(Path(directory), say=_say) as stage:
