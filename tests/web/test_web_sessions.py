@@ -9,6 +9,7 @@ import pytest
 from site_world import Site, printed, step
 
 from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions import commit
 from ninelives_server.web import live, sessions, tails
 
 ERROR = {
@@ -113,6 +114,28 @@ async def test_a_session_shows_what_it_was_started_with(site: Site):
 
     assert "&#34;lead&#34;: &#34;&lt;Ada&gt;&#34;" in html
     assert "h-input" not in without
+
+
+async def test_a_journal_that_is_nearly_full_is_warned_of_with_the_way_out(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    While the session runs; at the limit it would end.
+    """
+    monkeypatch.setattr(commit, "RECORD_LIMIT", 5)
+    project, _ = await site.project()
+    session = await site.session(project)
+    epoch = await site.claim(session.id)
+    for n in range(3):
+        await site.put(session.id, epoch, step(n))
+    before = await site.text(f"/sessions/{session.id}")
+    await site.put(session.id, epoch, step(3))
+
+    html = await site.text(f"/sessions/{session.id}")
+
+    assert "ninelives.restart(data)" not in before
+    assert "The journal has 4 records of the 5" in html
+    assert "ninelives.restart(data)" in html
 
 
 async def test_a_restart_in_the_middle_is_marked(site: Site):

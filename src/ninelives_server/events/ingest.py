@@ -118,7 +118,8 @@ class Ingest:
         """Put events into the inboxes of the sessions that have subscribed to them."""
         signalled: dict[str, list[dict[str, str]]] = {}
         for project_id in {event.new.project_id for event in added}:
-            for subscription in events.subscriptions_of(tx, project_id):
+            # In the order of sessions: two units that deliver to the same ones must not block each other.
+            for subscription in sorted(events.subscriptions_of(tx, project_id), key=lambda s: s.session_id):
                 for event in added:
                     if self._wants(subscription, event.new):
                         _put(tx, subscription, event)

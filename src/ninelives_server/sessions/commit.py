@@ -34,6 +34,10 @@ from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
 
+#: Records that a journal holds.
+RECORD_LIMIT = 100_000
+#: From this part of the limit on people are warned.
+NEARLY_FULL = 0.8
 #: Calls that may have to wait for their answer.
 WAITS = frozenset({"next_event", "next_signal"})
 #: Undoes the delivery that a wait's record holds.
@@ -71,6 +75,11 @@ class Answers(Protocol):
 def context(session_id: str, key: Key, column: str) -> str:
     """Return the context under which a part of a record is sealed."""
     return f"journal:{session_id}:{key.strand}:{key.track}:{key.n}:{column}"
+
+
+def is_nearly_full(records: int) -> bool:
+    """Tell whether people are warned of a journal with so many records."""
+    return records >= RECORD_LIMIT * NEARLY_FULL
 
 
 def is_live(head: Head) -> bool:

@@ -12,7 +12,7 @@ from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
-from ninelives_server.sessions.commit import Answers, Unit, is_live
+from ninelives_server.sessions.commit import RECORD_LIMIT, Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import inbox, journal, sessions
@@ -21,8 +21,6 @@ from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
 
-#: Records that a journal holds.
-RECORD_LIMIT = 100_000
 #: A timer of Temporal may fire this much early by the database's clock.
 _EARLY = timedelta(seconds=1)
 

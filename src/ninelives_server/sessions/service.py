@@ -36,12 +36,17 @@ class SessionDetail:
         result: JSON; `{"repr": …}` where the value has no JSON form.
         error: `{type, message, traceback, seq}`.
         position: Its place in its line, or among those that wait for a slot, from 1; else `None`.
+        records: In its journal, which takes `record_limit` of them.
+        is_nearly_full: The session goes on, and its journal is near its limit.
     """
 
     session: Session
     result: Any
     error: dict[str, Any] | None
     position: int | None
+    records: int = 0
+    record_limit: int = commit.RECORD_LIMIT
+    is_nearly_full: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +248,17 @@ class Sessions:
             for column, value in zip(("sealed_result", "sealed_error"), sealed, strict=True)
         )
         session = queues.place(tx, session)
-        return SessionDetail(session=session, result=result, error=error, position=session.queue_position)
+        records = journal.next_seq(tx, session_id) - 1
+        return SessionDetail(
+            session=session,
+            result=result,
+            error=error,
+            position=session.queue_position,
+            records=records,
+            record_limit=commit.RECORD_LIMIT,
+            is_nearly_full=not session.state.is_terminal
+            and records >= commit.RECORD_LIMIT * commit.NEARLY_FULL,
+        )
 
     def _step(self, tx: Tx, session: Session, row: Row) -> Step:
         preview = None

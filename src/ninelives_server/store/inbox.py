@@ -75,6 +75,7 @@ def put(
     sealed_payload: bytes | None = None,
 ) -> None:
     """Add an item, and tell the session: a parked one that awaits it is started, once per park."""
+    session_id = _receiver(tx, session_id)
     topic = topic or f"{kind}:{name}"
     item = Item(item_id, session_id, topic, kind, name, event_id, sealed_payload, tx.now)
     tx.connection.execute(_INSERT, {**item._asdict(), "of": session_id})
@@ -84,6 +85,23 @@ def put(
     else:
         # One that waits in place asks again.
         tx.notify("mail", session_id)
+
+
+def _receiver(tx: Tx, session_id: str) -> str:
+    """Return who gets what is meant for a session: its successor where it was restarted just now.
+
+    On PostgreSQL that may happen between the question who is to get it and here; SQLite has one writer.
+    """
+    if tx.connection.dialect.name == "sqlite":
+        return session_id
+    while True:
+        session = sessions.by_id(tx, session_id, lock=True)
+        if session is None or not session.state.is_terminal:
+            return session_id
+        newest = sessions.newest(tx, session_id)
+        if newest is None or newest.id == session_id:
+            return session_id
+        session_id = newest.id
 
 
 def put_back(

@@ -207,6 +207,13 @@ def count(tx: Tx, session_id: str) -> int:
     return int(tx.connection.execute(query).scalar_one())
 
 
+def next_seq(tx: Tx, session_id: str) -> int:
+    """Return the place of a session's next record, from 1."""
+    session = tables.sessions.c
+    query = sa.select(session.next_seq).where(session.id == session_id)
+    return int(tx.connection.execute(query).scalar_one())
+
+
 def last(tx: Tx, session_id: str) -> Row | None:
     """Return the session's newest step or wait."""
     journal = tables.journal
