@@ -111,7 +111,11 @@ class Core:
         self.flush_output(strand)
         n = strand.take()
         record = strand.calls.pop(n, None)
-        if strand.stop_n is not None or (record is not None and record.name == STOP):
+        if record is not None and record.name == STOP:
+            self._raise_stop(strand)
+        if strand.stop_n is not None and n > strand.stop_n:
+            # The stop has a key; the call that gives way to it has none, on this run as on a replay.
+            strand.give_back()
             self._raise_stop(strand)
         if record is None or record.status == STARTED:
             self.on_unanswered()

@@ -58,6 +58,11 @@ class Strand:
             self._calls = n + 1
             return n
 
+    def give_back(self) -> None:
+        """Give the key back that was taken last."""
+        with self._lock:
+            self._calls -= 1
+
     def take_for_stop(self) -> int:
         """Take the next key for a stop; whoever takes the following one finds out."""
         with self._lock:

@@ -247,6 +247,44 @@ def test_a_stop_is_raised_at_the_next_call_of_busy_code(harness, program):
     assert outcome.prints == "stopped\n"
 
 
+def test_cleaning_up_after_a_stop_in_busy_code_is_not_done_again(harness, program, tmp_path):
+    """
+    The call that gave way to the stop takes no key: the steps of `finally` stand where a replay looks for them.
+    """
+    made = program(
+        f"""
+        import ninelives
+
+        @ninelives.step
+        def work(n):
+            return n
+
+        @ninelives.step
+        def clean_up():
+            with open({str(tmp_path / "cleaned")!r}, "a") as file:
+                file.write("x")
+            return "clean"
+
+        def main(event):
+            done = 0
+            try:
+                while True:
+                    done = work(done + 1)
+            finally:
+                print(clean_up())
+        """
+    )
+    journal = Journal()
+
+    outcome = harness.run(made, journal, on_row=stop_after(5))
+    steps = journal.steps()
+    replayed = harness.run(made, journal)
+
+    assert outcome.state == replayed.state == "stopped"
+    assert (tmp_path / "cleaned").read_text() == "x"
+    assert journal.steps() == steps
+
+
 def test_a_stop_cancels_what_an_async_main_waits_for(harness, program):
     """The task of strand 0 is cancelled, `finally` blocks run, and the session is stopped."""
     made = program(
