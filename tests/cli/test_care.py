@@ -2,6 +2,8 @@
 `server backup` and `server restore` as a person types them.
 """
 
+import base64
+import gzip
 import stat
 from pathlib import Path
 
@@ -14,22 +16,44 @@ pytestmark = [pytest.mark.system]
 
 def test_a_server_is_backed_up_while_it_runs(site: Site, things: Things, ninelives: Terminal, tmp_path: Path):
     """
-    Its key is part of it unless it is left out; the file is for its owner only; a full target is refused.
+    With its key only where that is asked for; the file is for its owner only; a full target is refused.
     """
-    file, bare, fresh = tmp_path / "b.gz", tmp_path / "bare.gz", tmp_path / "new"
+    file, fresh = tmp_path / "b.gz", tmp_path / "new"
     there = str(site.up.data_dir)
 
-    ninelives("server", "backup", str(file), "--data-dir", there)
-    said = ninelives("server", "backup", str(bare), "--data-dir", there, "--without-key")
+    said = ninelives("server", "backup", str(file), "--data-dir", there, "--with-key")
     ninelives("server", "restore", str(file), "--data-dir", str(fresh))
-    ninelives("server", "restore", str(bare), "--data-dir", str(tmp_path / "bare"))
     full = ninelives("server", "restore", str(file), "--data-dir", str(fresh), code=1)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert (fresh / "private/keys").read_text() == (site.up.data_dir / "private/keys").read_text()
-    assert not (tmp_path / "bare/private/keys").exists()
-    assert "nothing sealed can be read without them" in said.err
+    assert "are not in it" not in said.err
     assert "not empty" in full.err
+
+
+def test_a_backup_is_restored_only_where_its_keys_are(
+    site: Site, things: Things, ninelives: Terminal, tmp_path: Path
+):
+    """
+    They are not in it and it says where they are. Without them, or with others, nothing is restored.
+    """
+    file, fresh = tmp_path / "b.gz", tmp_path / "new"
+    key = (site.up.data_dir / "private/keys").read_text()
+
+    said = ninelives("server", "backup", str(file), "--data-dir", str(site.up.data_dir))
+    inside = gzip.decompress(file.read_bytes()).decode()
+    none = ninelives("server", "restore", str(file), "--data-dir", str(fresh), code=1)
+    (fresh / "private/keys").write_text(f"k9:{base64.b64encode(bytes(32)).decode()}\n")
+    (fresh / "private/keys").chmod(0o600)
+    other = ninelives("server", "restore", str(file), "--data-dir", str(fresh), code=1)
+    (fresh / "private/keys").write_text(key)
+    ninelives("server", "restore", str(file), "--data-dir", str(fresh))
+
+    assert str(site.up.data_dir / "private/keys") in said.err
+    assert key.partition(":")[2].strip() not in inside
+    for refused in (none, other):
+        assert f"encryption key {key.partition(':')[0]!r}, which is not in" in refused.err
+    assert "NINELIVES_ENCRYPTION_KEYS" in none.err
 
 
 def test_what_is_no_backup_is_refused(ninelives: Terminal, tmp_path: Path):

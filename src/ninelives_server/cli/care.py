@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from ninelives_server.settings import Settings
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--database-url", help="postgresql://…; default: SQLite in the data directory")
-@click.option("--without-key", is_flag=True, help="leave the key file out; keep a copy of it elsewhere")
-def backup(file: Path, without_key: bool, **flags: Any) -> None:
+@click.option(
+    "--with-key", is_flag=True, help="put the key file into it: then whoever has FILE has all secrets"
+)
+def backup(file: Path, with_key: bool, **flags: Any) -> None:
     r"""Write all that the server knows to FILE; it may run meanwhile.
 
-    That is the database: Temporal's needs no backup, sessions are started again from ours. The key file of
-    the data directory is part of it, because nothing sealed can be read without: guard FILE as you guard it.
+    That is our database alone: Temporal's needs no backup, sessions are started again from ours. What is
+    sealed stays sealed in it: keep the encryption keys apart from it, a restore needs them.
 
     \b
     Example:
@@ -34,7 +37,7 @@ def backup(file: Path, without_key: bool, **flags: Any) -> None:
     from ninelives_server.store import schema
 
     settings = _settings(flags)
-    keys = None if without_key or settings.encryption_keys else _keys(settings)
+    keys = _keys(settings) if with_key else None
     head = backups.Head(schema=schema.head(), made_at=SystemClock().now(), keys=keys)
     fresh = file.with_name(f".{file.name}.new")
     try:
@@ -51,7 +54,11 @@ def backup(file: Path, without_key: bool, **flags: Any) -> None:
         fresh.unlink(missing_ok=True)
     click.echo(f"{file}: {rows} rows", err=True)
     if keys is None:
-        click.echo("the encryption keys are not in it, and nothing sealed can be read without them", err=True)
+        click.echo(
+            f"the encryption keys are not in it: keep {_keys_at(settings)} apart from it, for a restore "
+            "needs them and nothing sealed can be read without them",
+            err=True,
+        )
 
 
 @click.command()
@@ -61,7 +68,8 @@ def backup(file: Path, without_key: bool, **flags: Any) -> None:
 def restore(file: Path, **flags: Any) -> None:
     r"""Fill an empty data directory or database from FILE; from SQLite into PostgreSQL, too.
 
-    A database that is not empty is refused. Sessions go on at the next start of the server.
+    The encryption keys must be at hand first, in DIR/private/keys or NINELIVES_ENCRYPTION_KEYS, unless they
+    are in FILE. A database that is not empty is refused. Sessions go on at the next start of the server.
 
     \b
     Example:
@@ -74,7 +82,7 @@ def restore(file: Path, **flags: Any) -> None:
         with directory.owned(settings), file.open("rb") as source:
             head = backups.head_of(source)
             _put_keys(settings, head.keys)
-            rows = asyncio.run(backups.restore(*_where(settings), source))
+            rows = asyncio.run(backups.restore(*_where(settings), source, _opens(settings)))
     except OSError as error:
         fail(f"{file} cannot be read: {error.strerror}", USAGE)
     except (SetupError, Invalid) as error:
@@ -95,9 +103,32 @@ def _where(settings: Settings) -> tuple[str | None, Path]:
     return url, path
 
 
-def _keys(settings: Settings) -> str | None:
+def _keys(settings: Settings) -> str:
+    if settings.encryption_keys is not None:
+        fail("--with-key is for the key file; NINELIVES_ENCRYPTION_KEYS is kept where it comes from", USAGE)
     path = settings.private_dir / "keys"
-    return path.read_text(encoding="utf-8") if path.exists() else None
+    if not path.exists():
+        fail(f"there is no key file {path} to put into the backup; leave --with-key out", FAILED)
+    return path.read_text(encoding="utf-8")
+
+
+def _keys_at(settings: Settings) -> str:
+    """Name the place of this server's keys."""
+    return "NINELIVES_ENCRYPTION_KEYS" if settings.encryption_keys else f"{settings.private_dir / 'keys'}"
+
+
+def _opens(settings: Settings) -> Callable[[Any], None]:
+    """Return a check that the keys at hand open what is restored; it names the key that is missing."""
+    from ninelives_server.store import data_keys
+    from ninelives_server.vault import keys
+    from ninelives_server.vault.vault import Vault
+
+    path = settings.private_dir / "keys"
+    if settings.encryption_keys is None and not path.exists():
+        ring = keys.Keyring(current="", keys={}, source=f"NINELIVES_ENCRYPTION_KEYS or {path}")
+    else:
+        ring = keys.load(settings, create=False)
+    return Vault(ring, data_keys).fits
 
 
 def _put_keys(settings: Settings, keys: str | None) -> None:

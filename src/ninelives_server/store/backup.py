@@ -18,9 +18,10 @@ from typing import IO, Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from ninelives_server.clock import SystemClock
 from ninelives_server.errors import Invalid, SetupError
 from ninelives_server.store import schema
-from ninelives_server.store.core import sqlite_engine
+from ninelives_server.store.core import Tx, sqlite_engine
 from ninelives_server.store.tables import metadata
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class Head:
     Attributes:
         schema: Version of the tables.
         keys: The text of the server's key file, without which nothing sealed can be read; `None` where the
-            backup was made without it, or the keys come from the settings.
+            backup was made without it, as by default.
     """
 
     schema: str
@@ -55,15 +56,30 @@ async def write(url: str | None, sqlite_path: Path, target: IO[bytes], head: Hea
     return await _connected(url, sqlite_path, lambda connection: _dump(connection, target, head), "BEGIN")
 
 
-async def restore(url: str | None, sqlite_path: Path, source: IO[bytes]) -> int:
+async def restore(
+    url: str | None, sqlite_path: Path, source: IO[bytes], check: Callable[[Tx], None] | None = None
+) -> int:
     """Fill an empty database from a backup, all of it or nothing, and return how many rows it got.
+
+    Args:
+        url: Of a PostgreSQL; `None` for SQLite.
+        sqlite_path: Where that is.
+        source: The backup, at its beginning.
+        check: Called with what is restored, before it is there to stay; what it raises undoes it.
 
     Raises:
         SetupError: The database is not empty, or cannot be used.
         Invalid: The file is no backup, is damaged, or was made by another version.
     """
     await schema.migrated(url, sqlite_path)
-    return await _connected(url, sqlite_path, lambda connection: _load(connection, source), "BEGIN IMMEDIATE")
+
+    def load(connection: sa.Connection) -> int:
+        rows = _load(connection, source)
+        if check is not None:
+            check(Tx(connection, SystemClock().now()))
+        return rows
+
+    return await _connected(url, sqlite_path, load, "BEGIN IMMEDIATE")
 
 
 def head_of(source: IO[bytes]) -> Head:
