@@ -47,8 +47,11 @@ def test_a_backup_is_restored_only_where_its_keys_are(
     (fresh / "private/keys").chmod(0o600)
     other = ninelives("server", "restore", str(file), "--data-dir", str(fresh), code=1)
     (fresh / "private/keys").write_text(key)
-    ninelives("server", "restore", str(file), "--data-dir", str(fresh))
+    done = ninelives("server", "restore", str(file), "--data-dir", str(fresh), "-o", "json")
+    rotated = ninelives("server", "rotate-key", "--data-dir", str(fresh), "-o", "json")
 
+    assert done.document["rows"] > 0
+    assert rotated.document == {"wrapped": 0}
     assert str(site.up.data_dir / "private/keys") in said.err
     assert key.partition(":")[2].strip() not in inside
     for refused in (none, other):

@@ -56,6 +56,7 @@ RUNS = {
     ("event", "redispatch"): ("{event_id}",),
     ("event", "show"): ("{event_id}",),
     ("event", "verify-filter"): ("data.x == 1", "--data", '{{"x": 1}}'),
+    ("init",): ("{new}", "--directory", "{directory}"),
     ("integrations", "list"): (),
     ("login",): (),
     ("project", "concurrency"): ("{fresh}", "3"),
@@ -66,6 +67,10 @@ RUNS = {
     ("project", "list"): (),
     ("project", "retention"): ("{fresh}", "--logs", "3"),
     ("project", "show"): ("{project_name}",),
+    ("server", "backup"): ("{directory}/b.gz", "--data-dir", "{data_dir}"),
+    ("server", "migrate"): ("--data-dir", "{directory}/data"),
+    ("server", "restore"): None,  # needs a backup: test_care.py
+    ("server", "rotate-key"): None,  # the server must be down: test_care.py
     ("session", "fork"): ("{ended_session}", "--from-step", "1"),
     ("session", "list"): ("{project_name}", "--state", "created"),
     ("session", "logs"): ("{session_id}",),
@@ -74,11 +79,14 @@ RUNS = {
     ("session", "steps"): ("{session_id}",),
     ("session", "stop"): ("{fresh_session}", "--kill"),
     ("session", "watch"): ("{ended_session}",),
+    ("store", "delete"): ("{fresh}", "{key}"),
     ("store", "get"): ("{project_name}", "{key}"),
     ("store", "list"): ("{project_name}",),
     ("store", "publish"): ("{fresh}", "{key}"),
+    ("store", "set"): ("{fresh}", "{key}", "5"),
     ("token", "create"): ("{new}",),
     ("token", "list"): (),
+    ("token", "revoke"): ("{token_id}",),
     ("trigger", "list"): ("{project_name}",),
     ("trigger", "show"): ("{project_name}/hook",),
     ("var", "delete"): ("{fresh}", "CHANNEL"),
@@ -105,6 +113,8 @@ def names(site: Site, things: Things, tmp_path):
         "ended_session": ended,
         "new": a_name("new"),
         "directory": str(tmp_path),
+        "data_dir": str(site.up.data_dir),
+        "token_id": site.good(site.ask("POST", "/tokens", json={"name": a_name("t")}))["id"],
     }
 
 

@@ -56,6 +56,8 @@ def list_tokens(output: str) -> None:
 
 @token.command("revoke")
 @click.argument("token_id")
-def revoke_token(token_id: str) -> None:
+@out.option
+def revoke_token(token_id: str, output: str) -> None:
     """Make a token useless at once."""
     connect().call("DELETE", f"/tokens/{segment(token_id)}")
+    out.done(output)

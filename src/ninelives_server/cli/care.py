@@ -10,6 +10,7 @@ import click
 
 from ninelives_server import settings as settings_module
 from ninelives_server.cli import directory
+from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, fail
 from ninelives_server.clock import SystemClock
 from ninelives_server.errors import Invalid, SetupError
@@ -23,7 +24,8 @@ from ninelives_server.settings import Settings
 @click.option(
     "--with-key", is_flag=True, help="put the key file into it: then whoever has FILE has all secrets"
 )
-def backup(file: Path, with_key: bool, **flags: Any) -> None:
+@out.option
+def backup(file: Path, with_key: bool, output: str, **flags: Any) -> None:
     r"""Write all that the server knows to FILE; it may run meanwhile.
 
     That is our database alone: Temporal's needs no backup, sessions are started again from ours. What is
@@ -59,13 +61,15 @@ def backup(file: Path, with_key: bool, **flags: Any) -> None:
             "needs them and nothing sealed can be read without them",
             err=True,
         )
+    out.document(output, {"file": str(file), "rows": rows, "has_keys": keys is not None}, lambda _: None)
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--database-url", help="postgresql://…; default: SQLite in the data directory")
-def restore(file: Path, **flags: Any) -> None:
+@out.option
+def restore(file: Path, output: str, **flags: Any) -> None:
     r"""Fill an empty data directory or database from FILE; from SQLite into PostgreSQL, too.
 
     The encryption keys must be at hand first, in DIR/private/keys or NINELIVES_ENCRYPTION_KEYS, unless they
@@ -88,6 +92,7 @@ def restore(file: Path, **flags: Any) -> None:
     except (SetupError, Invalid) as error:
         fail(str(error), FAILED)
     click.echo(f"{rows} rows of {head.made_at:%Y-%m-%d %H:%M} UTC are restored", err=True)
+    out.document(output, {"rows": rows, "made_at": head.made_at.isoformat()}, lambda _: None)
 
 
 def _settings(flags: dict[str, Any]) -> Settings:

@@ -19,7 +19,8 @@ __all__ = ["doctor", "fake_salesforce", "init"]
 @click.option(
     "--directory", "parent", type=click.Path(path_type=Path), default=Path(), help="where to make it"
 )
-def init(name: str, parent: Path) -> None:
+@out.option
+def init(name: str, parent: Path, output: str) -> None:
     """Make the directory NAME with a first project that runs."""
     from ninelives_server.projects import scaffold
 
@@ -27,8 +28,8 @@ def init(name: str, parent: Path) -> None:
         made = scaffold.init(parent / name, name)
     except NinelivesError as error:
         fail(str(error), USAGE)
-    for path in made:
-        click.echo(path)
+    paths = [str(path) for path in made]
+    out.document(output, {"files": paths}, lambda _: click.echo("\n".join(paths)))
     out.say(f"\nnext: ninelives deploy {parent / name}")
     out.say(f"then: ninelives session start {name} main.py:hello --durable --wait")
 

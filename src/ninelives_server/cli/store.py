@@ -48,11 +48,13 @@ def get_value(project: str, key: str, output: str) -> None:
 @click.argument("key")
 @click.argument("value")
 @click.option("--text", is_flag=True, help="do not read the value as JSON")
-def set_value(project: str, key: str, value: str, text: bool) -> None:
+@out.option
+def set_value(project: str, key: str, value: str, text: bool, output: str) -> None:
     """Store VALUE: JSON, or text where it is none; `-` reads it, `@path` and `env:NAME` say where it is."""
     given = value_of(value, what="value", secret=False)
     connect().call("PUT", _path(project, key), body={"value": given if text else _parsed(given)})
     out.say(f"{key} is set")
+    out.done(output)
 
 
 def _parsed(text: str) -> Any:
@@ -65,10 +67,12 @@ def _parsed(text: str) -> Any:
 @store.command("delete")
 @click.argument("project")
 @click.argument("key")
-def delete_value(project: str, key: str) -> None:
+@out.option
+def delete_value(project: str, key: str, output: str) -> None:
     """Delete a value."""
     connect().call("DELETE", _path(project, key))
     out.say(f"{key} is deleted")
+    out.done(output)
 
 
 @store.command("publish")

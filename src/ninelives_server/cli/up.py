@@ -198,8 +198,9 @@ def server_run(**flags: Any) -> None:
 @server.command("migrate")
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--database-url")
+@out.option
 @_setup_errors
-def server_migrate(**flags: Any) -> None:
+def server_migrate(output: str, **flags: Any) -> None:
     """Bring the database to this version's schema; refuses a newer one."""
     from ninelives_server.store import schema
 
@@ -207,21 +208,24 @@ def server_migrate(**flags: Any) -> None:
     with directory.owned(settings):
         url = settings.database_url.get_secret_value() if settings.database_url else None
         before, after = schema.migrate(url, settings.private_dir / "ninelives.db")
-    click.echo(f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}")
+    said = f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}"
+    out.document(output, {"schema_before": before, "schema": after}, lambda _: click.echo(said))
 
 
 @server.command("rotate-key")
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--database-url")
+@out.option
 @_setup_errors
-def server_rotate_key(**flags: Any) -> None:
+def server_rotate_key(output: str, **flags: Any) -> None:
     """Wrap every data key with the newest master key; no journal is rewritten. The server must be down."""
     from ninelives_server import server as server_module
 
     settings = settings_module.load(**flags)
     with directory.owned(settings):
         count = asyncio.run(server_module.rotate_keys(settings))
-    click.echo(f"{count} data keys are wrapped with the newest master key")
+    said = f"{count} data keys are wrapped with the newest master key"
+    out.document(output, {"wrapped": count}, lambda _: click.echo(said))
 
 
 @click.group(invoke_without_command=True)
