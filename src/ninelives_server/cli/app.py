@@ -7,6 +7,7 @@ import click
 from ninelives_server.cli import (
     access,
     care,
+    catalogue,
     connections,
     demo,
     events,
@@ -58,6 +59,8 @@ for command in (
     cli.add_command(command)
 for part in (project_files.lint, project_files.export, project_files.schema):
     projects.project.add_command(part)
+for part in (catalogue.check, catalogue.new):
+    connections.integrations.add_command(part)
 up.server.add_command(care.backup)
 up.server.add_command(care.restore)
 examples.show_in(cli)

@@ -1,8 +1,11 @@
 """The validator of integrations: what every one of them must fulfil, told as sentences."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from ninelives_server.errors import Invalid
 from ninelives_server.integrations.contract import AuthMode, Field, Integration
+from ninelives_server.integrations.declarative import Declarative
 
 #: Names of what an authorisation brings, among a connection's secrets.
 RESERVED = ("access_token", "refresh_token", "token_facts")
@@ -12,6 +15,21 @@ KINDS = ("text", "secret", "choice", "url")
 def problems(integration: Integration) -> list[str]:
     """Return what is wrong with an integration; nothing where all is well."""
     return [f"{integration.name}: {text}" for text in _problems(integration)]
+
+
+def file_problems(path: Path) -> list[str]:
+    """Return what is wrong with a declarative integration's file, each with the file's name; or nothing."""
+    try:
+        found = Declarative.load(path)
+    except Invalid as error:
+        text = str(error)
+        return [text if text.startswith(path.name) else f"{path.name}: {text}"]
+    except OSError as error:
+        return [f"{path.name}: it cannot be read: {error.strerror}"]
+    except (AttributeError, TypeError, ValueError) as error:
+        return [f"{path.name}: a value is of another kind than it must be, or missing: {error}"]
+    named = [] if found.name == path.stem else [f"its name {found.name!r} is not the file's, {path.stem!r}"]
+    return [f"{path.name}: {text}" for text in [*named, *_problems(found)]]
 
 
 def _problems(integration: Integration) -> Iterator[str]:

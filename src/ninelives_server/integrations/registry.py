@@ -32,15 +32,7 @@ class Registry:
         Raises:
             Invalid: A file of the catalogue is wrong.
         """
-        paths = list(importlib.import_module(package).__path__)
-        found: list[Integration] = [
-            Declarative.load(file) for path in paths for file in sorted(Path(path, "catalog").glob("*.toml"))
-        ]
-        for module in pkgutil.iter_modules(paths):
-            if module.ispkg and importlib.util.find_spec(f"{package}.{module.name}.integration"):
-                loaded = importlib.import_module(f"{package}.{module.name}.integration")
-                found.append(loaded.integration)
-        return cls(found, package=package)
+        return cls([*map(Declarative.load, catalogue(package)), *coded(package)], package=package)
 
     def get(self, name: str) -> Integration:
         """Return an integration, by its name or an alias.
@@ -90,3 +82,19 @@ class Registry:
             return None
         source: Source = importlib.import_module(module).source
         return source
+
+
+def catalogue(package: str = PROVIDERS) -> list[Path]:
+    """Return the files of the integrations that are data."""
+    paths = importlib.import_module(package).__path__
+    return [file for path in paths for file in sorted(Path(path, "catalog").glob("*.toml"))]
+
+
+def coded(package: str = PROVIDERS) -> list[Integration]:
+    """Return the integrations that are code: the object `integration` of each module `integration`."""
+    found: list[Integration] = []
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if module.ispkg and importlib.util.find_spec(f"{package}.{module.name}.integration"):
+            loaded = importlib.import_module(f"{package}.{module.name}.integration")
+            found.append(loaded.integration)
+    return found
