@@ -81,3 +81,34 @@ def test_a_relative_data_directory_is_made_absolute(monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
 
     assert settings.load(data_dir=Path("here")).data_dir == tmp_path / "here"
+
+
+def test_an_upgrade_that_cuts_sessions_off_names_them(
+    site: Site, ninelives: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Only durable ones that have not ended, and only those whose semantics this release does not carry.
+    """
+    from ninelives_server.cli import up
+
+    things, data = site.things(), tmp_path / "new"
+    start = {"entrypoint": "main.py:on_open", "is_durable": True}
+    ours, ended = (
+        site.good(site.ask("POST", f"/projects/{things.project}/sessions", json=start))["id"] for _ in "ab"
+    )
+    site.good(site.ask("POST", f"/sessions/{ended}/stop", json={"kill": True}))
+    there = str(site.up.data_dir)
+    ninelives("server", "backup", str(tmp_path / "b.gz"), "--data-dir", there, "--with-key")
+    ninelives("server", "restore", str(tmp_path / "b.gz"), "--data-dir", str(data))
+    migrate = ("server", "migrate", "--data-dir", str(data))
+
+    carried = ninelives(*migrate)
+    monkeypatch.setattr(up, "CARRIED", frozenset({2}))
+    refused = ninelives(*migrate, code=1)
+    forced = ninelives(*migrate, "--force")
+
+    assert carried.err == ""
+    assert f"{ours}  {things.project_name}  created" in refused.err
+    assert ended not in refused.err
+    assert "--force" in refused.err
+    assert forced.out == carried.out

@@ -19,6 +19,7 @@ from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, connect, fail
 from ninelives_server.cli.processes import Child
 from ninelives_server.errors import SetupError
+from ninelives_server.model.sessions import CARRIED
 from ninelives_server.settings import Settings
 
 logger = log.get(__name__)
@@ -198,18 +199,36 @@ def server_run(**flags: Any) -> None:
 @server.command("migrate")
 @click.option("--data-dir", type=click.Path(path_type=Path))
 @click.option("--database-url")
+@click.option("--force", is_flag=True, help="even where sessions are cut off by it")
 @out.option
 @_setup_errors
-def server_migrate(output: str, **flags: Any) -> None:
-    """Bring the database to this version's schema; refuses a newer one."""
+def server_migrate(output: str, force: bool, **flags: Any) -> None:
+    """Bring the database to this version's schema; refuses a newer one.
+
+    Where this version cannot go on with sessions that an old one began, it names them and changes nothing.
+    """
     from ninelives_server.store import schema
 
     settings = settings_module.load(**flags)
     with directory.owned(settings):
         url = settings.database_url.get_secret_value() if settings.database_url else None
-        before, after = schema.migrate(url, settings.private_dir / "ninelives.db")
+        path = settings.private_dir / "ninelives.db"
+        _refuse_cut_off(schema.cut_off(url, path, CARRIED), force=force)
+        before, after = schema.migrate(url, path)
     said = f"schema {after}" if before == after else f"schema {before or 'none'} -> {after}"
     out.document(output, {"schema_before": before, "schema": after}, lambda _: click.echo(said))
+
+
+def _refuse_cut_off(sessions: list[tuple[str, ...]], *, force: bool) -> None:
+    """Name the sessions that would be cut off, and stop unless that is meant."""
+    for session_id, project, state in sessions:
+        out.say(f"{session_id}  {project}  {state}")
+    if sessions and not force:
+        fail(
+            f"this version cannot go on with these {len(sessions)} sessions: let them end with the version "
+            "that runs them, or stop them, or say --force to cut them off; nothing was changed",
+            FAILED,
+        )
 
 
 @server.command("rotate-key")

@@ -9,6 +9,8 @@ from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId, Sessio
 
 #: Version of the call table, the key and digest rules and the record format.
 SEMANTICS = 1
+#: The versions whose sessions this release can go on with: those of the last 12 months.
+CARRIED = frozenset({SEMANTICS})
 
 #: Temporal task queues: workflows run in the server, the activity in workers.
 WORKFLOW_QUEUE = "ninelives-workflows"

@@ -5,7 +5,7 @@ start together on PostgreSQL wait for each other. There is no way down: go back 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from ninelives_server.errors import SetupError
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.store import tables
 from ninelives_server.store.core import sqlite_engine
 
 T = TypeVar("T")
@@ -49,6 +51,35 @@ async def check(database_url: str | None, sqlite_path: Path) -> str:
         SetupError: It is older or newer; both versions are named.
     """
     return await _with_connection(database_url, sqlite_path, _checked)
+
+
+def cut_off(database_url: str | None, sqlite_path: Path, carried: Collection[int]) -> list[tuple[str, ...]]:
+    """Return durable sessions that have not ended and need semantics that are not carried.
+
+    The schema may be an older one; not to be called on an event loop's thread.
+
+    Returns:
+        Id, name of the project and state of each.
+
+    Raises:
+        SetupError: The schema is newer, or the database cannot be reached.
+    """
+
+    def look(connection: sa.Connection) -> list[tuple[str, ...]]:
+        _refuse_newer(_current(connection))
+        if not sa.inspect(connection).has_table("sessions"):
+            return []
+        session, project = tables.sessions.c, tables.projects.c
+        query = (
+            sa.select(session.id, project.name, session.state)
+            .join_from(tables.sessions, tables.projects, session.project_id == project.id)
+            .where(session.is_durable, session.semantics.not_in(carried))
+            .where(session.state.not_in([state for state in SessionState if state.is_terminal]))
+            .order_by(session.id)
+        )
+        return [tuple(row) for row in connection.execute(query)]
+
+    return asyncio.run(_with_connection(database_url, sqlite_path, look))
 
 
 def head() -> str:
