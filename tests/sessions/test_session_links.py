@@ -73,6 +73,29 @@ async def until(predicate, patience: float = PATIENCE) -> None:
 # --- the dialogue ---------------------------------------------------------------------------------
 
 
+async def test_a_session_says_that_its_environment_is_being_made(world: World, links: Links):
+    """
+    Its worker tells, and tells when it is over; a former holder's word does not count.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+
+    async def says(reason: str) -> bool:
+        found = await world.store.read(lambda tx: sessions.by_id(tx, session.id))
+        return found is not None and found.queue_reason == reason
+
+    worker.say("preparing", sid=session.id, ep=epoch, packages=2)
+    await until(lambda: says("its environment is being made: 2 packages"))
+    worker.say("preparing", sid=session.id, ep=epoch - 1, packages=0)
+    worker.say("preparing", sid=session.id, ep=epoch, packages=1)
+    await until(lambda: says("its environment is being made: 1 package"))
+    worker.say("preparing", sid=session.id, ep=epoch - 1, packages=7)
+    worker.say("preparing", sid=session.id, ep=epoch, packages=0)
+    await until(lambda: says(""))
+
+
 async def test_a_session_from_claim_to_end(world: World, links: Links, scheduler: Scheduler):
     """
     claim, claimed; record, ack; done, done_ok: the whole life of a short session.

@@ -10,6 +10,8 @@ from site_world import Site, printed, step
 
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions import commit
+from ninelives_server.store import sessions as session_store
+from ninelives_server.store.core import Tx
 from ninelives_server.web import live, sessions, tails
 
 ERROR = {
@@ -33,6 +35,24 @@ async def test_a_session_that_waits_for_a_slot_says_why(site: Site):
     assert "no worker is connected" in html
     assert f"/sessions/{session.id}/stop" in html
     assert f"/sessions/{session.id}/again" not in html
+
+
+async def test_a_session_whose_environment_is_being_made_says_so(site: Site):
+    """
+    It is `running` by then, but not its code.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    why = "its environment is being made: 2 packages"
+
+    def hold(tx: Tx) -> None:
+        session_store.hold(tx, session.id, "wrk_1", 1, is_first=True)
+        session_store.explain(tx, session.id, why)
+
+    await site.services.store.write(hold)
+
+    assert why in await site.text(f"/sessions/{session.id}")
+    assert why in await site.text(f"/projects/{project.name}/sessions")
 
 
 async def test_a_session_shows_its_steps_with_inputs_and_results_and_its_prints(site: Site):

@@ -75,6 +75,19 @@ async def test_what_cannot_be_resolved_is_said_in_the_resolvers_words(made: Envi
     assert "cache" not in str(caught.value)
 
 
+async def test_credentials_of_an_index_are_not_in_the_words(
+    made: Environments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is shown to whoever sees the session, and goes to the log."""
+    monkeypatch.delenv("UV_NO_INDEX")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(Invalid, match=r"://\*\*\*@127") as caught:
+        await made.ensure(["lower @ http://reader:hush@127.0.0.1:1/lower-4.0-py3-none-any.whl"])
+
+    assert "hush" not in str(caught.value)
+    assert "reader" not in str(caught.value)
+
+
 @pytest.mark.parametrize("line", ["-r other.txt", "--index-url https://example.org", "  -e ."])
 async def test_options_are_refused_with_their_line(made: Environments, line: str) -> None:
     """They name files and places that workers do not have."""
@@ -118,7 +131,9 @@ async def test_an_attempt_that_failed_is_not_taken_for_an_environment(
         await made.ensure(["lower==3.0"])
     _wheel(wheels, "lower", "3.0", "VALUE = 3")
 
+    assert not made.has(["lower==3.0"])
     environment = await made.ensure(["lower==3.0"])
+    assert made.has(["lower==3.0"])
 
     assert _value(environment, "import lower; print(lower.VALUE)") == "3"
 

@@ -26,6 +26,24 @@ async def test_a_session_runs_to_its_end(bench, server: FakeServer) -> None:
     assert [frame.body for frame in row.journal] == [b"1", b"2"]
 
 
+async def test_a_worker_says_that_it_makes_an_environment_and_why_it_cannot(
+    bench, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is told before and after; the session's end has uv's words."""
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    row = server.add("ses_1", "result = 42", ["nowhere==1.0"])
+
+    await bench.run("ses_1")
+
+    told = [(frame.type, frame.head.get("packages")) for frame in row.frames]
+    assert told[:2] == [("preparing", 1), ("preparing", 0)]
+    assert row.frames[-1].type in {"died", "done"}
+    said = str(row.frames[-1].head)
+    assert "the environment cannot be made" in said
+    assert "nowhere==1.0" in said
+
+
 async def test_a_session_that_nobody_needs_to_run_is_not_started(bench, server: FakeServer) -> None:
     """Temporal is a hint: for a session that is unknown or over, the turn ends at once."""
     row = server.add("ses_1", "pass")

@@ -30,6 +30,7 @@ Worker -> server
     hello      worker_id name slots python isolation sessions[{sid,ep}]
     runs       sessions[{sid,ep}]      what it runs now, every 2 s
     claim      sid activity_id attempt
+    preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker

@@ -78,7 +78,7 @@ class Session:
         worker_id: Who holds the epoch; `None` where no process runs.
         wake_at: When a parked session is due; `None` where only its inbox wakes it.
         admitted_at: When the limits let it start; `None` while it queues.
-        queue_reason: Why it is still `created`, for people.
+        queue_reason: Why its code does not run yet, for people.
         queue_position: Its place in its line, from 1; `None` where it does not queue, or was not asked for.
         first_id: Of the session that began a row of restarts; `None` for that one itself.
     """

@@ -90,6 +90,10 @@ class Journal:
         """Let a worker that came back keep a session that it still runs; `False` where it may not."""
         return await self._store.write(lambda tx: _adopt(tx, worker_id, session_id, epoch))
 
+    async def prepare(self, worker_id: str, session_id: str, epoch: int, packages: int) -> None:
+        """Note that a worker makes the environment of a session that it holds; no packages: not any more."""
+        await self._store.write(lambda tx: _prepare(tx, worker_id, session_id, epoch, packages))
+
     async def release(self, session_id: str, epoch: int) -> bool:
         """Take a session from a worker that is lost; `False` where it does not hold it any more."""
         return await self._store.write(lambda tx: self._release(tx, session_id, epoch))
@@ -166,6 +170,17 @@ class Journal:
             return False
         self._end(tx, session, SessionState.STOPPED, None)
         return True
+
+
+def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int) -> None:
+    session = sessions.by_id(tx, session_id, lock=True)
+    if session is None or session.state.is_terminal:
+        return
+    if (session.worker_id, session.epoch) != (worker_id, epoch):
+        return
+    count = "1 package" if packages == 1 else f"{packages} packages"
+    sessions.explain(tx, session_id, f"its environment is being made: {count}" if packages else "")
+    tx.notify("session", session_id)
 
 
 def _adopt(tx: Tx, worker_id: str, session_id: str, epoch: int) -> bool:

@@ -108,6 +108,7 @@ class Link:
         self._greet = greet
         self._out: list[bytes] = []
         self._ready = asyncio.Event()
+        self._notes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._checks: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
 
@@ -128,6 +129,8 @@ class Link:
                     self._hear_report(_sessions(frame))
                 case "claim":
                     self._start(self._claim(frame))
+                case "preparing":
+                    self._start(self._prepare(frame))
                 case "checked":
                     self._checked(frame)
                 case "call" if frame.head.get("name") == "token":
@@ -221,6 +224,17 @@ class Link:
             records=answer.records,
             wall_left=answer.wall_left,
         )
+
+    async def _prepare(self, frame: Frame) -> None:
+        """Note that a session's environment is being made, or not any more; in the order of the frames."""
+        head = frame.head
+        session_id, epoch, packages = str(head["sid"]), int(head["ep"]), int(head.get("packages") or 0)
+        try:
+            async with self._notes:
+                await self._parts.journal.prepare(self.worker_id, session_id, epoch, packages)
+        except Exception:
+            # It is for people only: the session goes on without.
+            logger.exception("session.not_noted", session_id=session_id)
 
     async def _token(self, frame: Frame) -> None:
         head = frame.head

@@ -234,11 +234,17 @@ def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool)
         "epoch": epoch,
         "worker_id": worker_id,
         "claimed_at": tx.now,
+        "queue_reason": "",
         "state": SessionState.RUNNING,
         "state_since": tx.now,
         "wake_at": None,
     }
     _set(tx, session_id, {**values, "started_at": tx.now} if is_first else values)
+
+
+def explain(tx: Tx, session_id: str, reason: str) -> None:
+    """Say to people why a session's code does not run yet; nothing for a session whose code does."""
+    _set(tx, session_id, {"queue_reason": reason})
 
 
 def adopt(tx: Tx, session_id: str, worker_id: str) -> None:
@@ -250,6 +256,7 @@ def release(tx: Tx, session_id: str, *, crashes: int | None = None) -> None:
     """Take a session from its worker; it should run elsewhere."""
     values = {
         "worker_id": None,
+        "queue_reason": "",
         "state": SessionState.RUNNING,
         "state_since": tx.now,
         "signalled_at": tx.now,
@@ -288,6 +295,7 @@ def end(
             "state": state,
             "state_since": tx.now,
             "ended_at": tx.now,
+            "queue_reason": "",
             "worker_id": None,
             "wake_at": None,
             "sealed_result": result,

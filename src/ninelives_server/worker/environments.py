@@ -35,6 +35,8 @@ _LOOK = 0.1
 #: The resolver's words in an error; the rest goes to the log. characters
 _WORDS = 4000
 _DONE = ".complete"
+#: Name and password in an address, such as that of an index of one's own.
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 #: What uv may take from our environment: its own settings and the way to the network.
 _FORWARDED = re.compile(r"(?i)(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR))")
 
@@ -96,6 +98,10 @@ class Environments:
             return _lines(target.read_text(encoding="utf-8"))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def has(self, requirements: Sequence[str]) -> bool:
+        """Say whether the environment with exactly these packages is there already."""
+        return (self._directory / digest_of(requirements) / _DONE).exists()
 
     async def ensure(self, requirements: Sequence[str]) -> Environment:
         """Return the environment with exactly these packages; make it if it is not there.
@@ -244,8 +250,9 @@ def _named(data_dir: Path) -> list[Path]:
 
 
 def _read(fd: int) -> str:
+    """Return what uv says, without the credentials of an index."""
     with os.fdopen(fd, "rb") as file:
-        return file.read().decode(errors="replace")
+        return _CREDENTIALS.sub("***@", file.read().decode(errors="replace"))
 
 
 def _excuse(what: str, words: str, place: Path) -> str:

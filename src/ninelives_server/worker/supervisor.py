@@ -20,7 +20,7 @@ from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.checks import Checker
 from ninelives_server.worker.client import Client, Refused
-from ninelives_server.worker.environments import Environments
+from ninelives_server.worker.environments import Environment, Environments
 from ninelives_server.worker.pool import Zygotes
 from ninelives_server.worker.sessions import SHUTDOWN, Claim, Outcome, Running, Stopped
 from ninelives_server.worker.zygotes import ZygoteLost
@@ -75,6 +75,7 @@ class Supervisor:
         self._patience = link_patience
         self._running: dict[str, Running] = {}
         self._claims: dict[str, tuple[bytes, asyncio.Future[Running | None]]] = {}
+        self._preparing: dict[str, bytes] = {}
         self._send: Callable[[bytes], None] = lambda _: None
         self._watchdog: asyncio.TimerHandle | None = None
         self._checker = Checker(
@@ -121,6 +122,8 @@ class Supervisor:
         if self._watchdog is not None:
             self._watchdog.cancel()
         for frame, _ in self._claims.values():
+            self._send(frame)
+        for frame in self._preparing.values():
             self._send(frame)
         for running in self._running.values():
             running.resend()
@@ -197,6 +200,7 @@ class Supervisor:
         session_id = running.claim.session_id
         if self._running.get(session_id) is running:
             del self._running[session_id]
+            self._preparing.pop(session_id, None)
 
     def _transmit(self, frame: bytes) -> None:
         self._send(frame)
@@ -234,7 +238,7 @@ class Supervisor:
             build = await parts.builds.ensure(
                 claim.build_sha256, lambda: parts.client.build(claim.build_sha256, claim.session_id)
             )
-            environment = await parts.environments.ensure(claim.requirements)
+            environment = await self._environment(claim)
             hashseed = str(claim.start.get("hashseed") or "0")
             variables = set(claim.start.get("env") or ())
             zygote = await parts.zygotes.get(environment, hashseed, build, variables)
@@ -247,6 +251,23 @@ class Supervisor:
             raise Stopped(running.killed)
         async with self._workplace(claim, build) as work:
             return await running.run(zygote, build, work, ca_file=parts.ca_file, groups=parts.groups)
+
+    async def _environment(self, claim: Claim) -> Environment:
+        """Return a session's environment; the server is told while it is being made."""
+        environments = self._parts.environments
+        if not claim.requirements or environments.has(claim.requirements):
+            return await environments.ensure(claim.requirements)
+        about = {"t": "preparing", "sid": claim.session_id, "ep": claim.epoch}
+        self._prepare(claim.session_id, wire.encode({**about, "packages": len(claim.requirements)}))
+        try:
+            return await environments.ensure(claim.requirements)
+        finally:
+            self._prepare(claim.session_id, wire.encode({**about, "packages": 0}))
+
+    def _prepare(self, session_id: str, frame: bytes) -> None:
+        """Tell the server, now and again after the link was lost."""
+        self._preparing[session_id] = frame
+        self._send(frame)
 
     @contextlib.asynccontextmanager
     async def _workplace(self, claim: Claim, build: Path) -> AsyncIterator[Path | None]:
