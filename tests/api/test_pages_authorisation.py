@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.system]
 OPEN = ("/login", "/logout", "/docs/", "/oauth/")
 #: Streams do not end by themselves.
 LIVE = ("/live", "/live/projects")
+#: Another name of the list of projects, which is at `/`.
+MOVED = "/projects"
 
 
 def routes():
@@ -34,6 +36,11 @@ def below(router):
 
 def closed():
     return [(method, path) for method, path in routes() if not path.startswith(OPEN)]
+
+
+def pages():
+    """Return the closed routes that answer with a page to be read, and the forms."""
+    return [(method, path) for method, path in closed() if (method, path) != ("GET", MOVED)]
 
 
 def filled(things: Things, path: str, **other: str) -> str:
@@ -119,7 +126,7 @@ def test_a_viewer_sees_every_page_and_sends_no_form(site: Site, things: Things):
     own = {"/settings/tokens", "/settings/tokens/{token_id}/revoke"}
     before = site.get("/audit", params={"limit": 1})["items"]
     wrong = []
-    for method, path in closed():
+    for method, path in pages():
         if path in own or path.endswith(LIVE):
             continue
         answer = site.look(
@@ -196,7 +203,7 @@ def test_pages_hold_no_secret_that_was_entered(site: Site, things: Things):
     """
     Its owner neither gets it back.
     """
-    for method, path in closed():
+    for method, path in pages():
         if method == "GET" and not path.endswith(LIVE):
             answer = site.look(filled(things, path))
             assert answer.status_code == 200, path
@@ -207,7 +214,7 @@ def test_every_page_has_a_strict_policy(site: Site, things: Things):
     """
     Nothing but our own files, no inline script, no framing; and it is not kept by caches.
     """
-    for method, path in closed():
+    for method, path in pages():
         if method == "GET" and not path.endswith((*LIVE, "/log")):
             answer = site.look(filled(things, path))
             policy = answer.headers["content-security-policy"]
@@ -217,3 +224,12 @@ def test_every_page_has_a_strict_policy(site: Site, things: Things):
             assert "frame-ancestors 'none'" in policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert "no-store" in answer.headers["cache-control"]
+
+
+def test_the_list_of_projects_is_found_under_its_other_name_too(site: Site):
+    """
+    Who shortens an address by hand arrives.
+    """
+    answer = site.look(MOVED)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")

@@ -23,6 +23,16 @@ async def finish(host: "Host", session_id: str, epoch: int) -> dict[str, Any]:
     return {"outcome": "finished"}
 
 
+async def connected(address: str) -> Client:
+    """Return a client; a Temporal that has just been started says for a moment that it is not healthy."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await Client.connect(address)
+            except RuntimeError:
+                await asyncio.sleep(0.2)
+
+
 class Host:
     """What a worker does, in this process.
 
@@ -65,7 +75,7 @@ class Host:
 
     @contextlib.asynccontextmanager
     async def working(self, address: str) -> AsyncIterator["Host"]:
-        client = await Client.connect(address)
+        client = await connected(address)
         async with Worker(
             client,
             task_queue=SESSION_QUEUE,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Server
-from host import Host
+from host import Host, connected
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus
 from world import World, record
 
 from ninelives_server.engine import workflow
@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float = 60) -> bool:
     """Wait until the session's workflow has ended well."""
-    client = await Client.connect(temporal.address)
+    client = await connected(temporal.address)
     async with asyncio.timeout(patience):
         while True:
             found = await client.get_workflow_handle(session_id).describe()
@@ -203,7 +203,7 @@ async def test_a_long_history_begins_anew(
 
     assert await is_over(temporal, session.id)
     assert host.activity_ids == [f"turn-{n}" for n in range(1, 6)]
-    client = await Client.connect(temporal.address)
+    client = await connected(temporal.address)
     runs = [found async for found in client.list_workflows(f'WorkflowId="{session.id}"')]
     assert len(runs) == 3
 
@@ -224,7 +224,7 @@ async def test_the_history_holds_nothing_but_ids(
     await host.until(lambda: (session.id, 2) in host.began)
     await is_over(temporal, session.id)
 
-    client = await Client.connect(temporal.address)
+    client = await connected(temporal.address)
     request = GetWorkflowExecutionHistoryRequest(namespace="default")
     request.execution.workflow_id = session.id
     history = await client.workflow_service.get_workflow_execution_history(request)
@@ -334,7 +334,7 @@ async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: E
         async with asyncio.timeout(60):
             while broken.calls < 2:
                 await asyncio.sleep(0.05)
-        client = await Client.connect(temporal.address)
+        client = await connected(temporal.address)
         history = await client.get_workflow_handle(sid).fetch_history()
         text = json.dumps(history.to_json_dict())
 

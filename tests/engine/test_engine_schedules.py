@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from factories import a_trigger
+from host import connected
 from temporalio.client import (
-    Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleSpec,
@@ -203,7 +203,7 @@ async def test_a_schedule_of_somebody_else_is_left_alone(
     """
     An outside Temporal may be shared.
     """
-    client = await Client.connect(temporal.address)
+    client = await connected(temporal.address)
     action = ScheduleActionStartWorkflow("W", id="w", task_queue="q")
     theirs = Schedule(
         action=action, spec=ScheduleSpec(cron_expressions=["0 3 * * *"]), state=ScheduleState(paused=True)
@@ -241,7 +241,7 @@ async def test_temporal_means_the_same_by_a_schedule(zone: str, temporal: Embedd
     """
     Our reckoning shows next times and makes up for missed ones: it must be Temporal's.
     """
-    client = await Client.connect(temporal.address)
+    client = await connected(temporal.address)
     action = ScheduleActionStartWorkflow("W", id="w", task_queue="q")
 
     async def times(cron: str) -> list[datetime]:

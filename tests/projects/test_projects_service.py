@@ -323,6 +323,7 @@ async def test_what_the_others_project_is_called_is_all_the_same(
         projects.delete_deployment(eve, made.deployment_id),
         projects.deploy(eve, bundle=a_bundle(MANIFEST), project=made.project_id),
         projects.lint(eve, bundle=a_bundle(MANIFEST), project=made.project_id),
+        projects.candidate(eve, bundle=a_bundle(MANIFEST), project=made.project_id),
         projects.export(eve, made.project_id),
     ]
     for attempt in attempts:

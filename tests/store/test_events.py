@@ -102,24 +102,26 @@ async def test_a_list_is_narrowed_by_time(database, project):
 
 async def test_the_target_is_the_active_deployment_or_the_one_that_is_named(database, project):
     """
-    A name of another project's deployment leads nowhere.
+    A deployment that takes nothing, or another project's, leads nowhere.
     """
     build = await a_build(database, project, entrypoints=("a.py:f", "b/c.py:g"))
     from ninelives_server.model.projects import DeploymentState
 
     old = await a_deployment(database, build, state=DeploymentState.INACTIVE)
+    tried = await a_deployment(database, build, state=DeploymentState.TESTING)
     active = await a_deployment(database, build)
 
     def read(tx):
         return (
             events.target(tx, project.id),
+            events.target(tx, project.id, tried.id),
             events.target(tx, project.id, old.id),
-            events.target(tx, "prj_other", old.id),
+            events.target(tx, "prj_other", tried.id),
             events.target(tx, "prj_other"),
         )
 
-    found, named, foreign, none = await database.read(read)
+    found, named, inactive, foreign, none = await database.read(read)
     assert (found.deployment_id, found.build_id) == (active.id, build.id)
     assert found.entrypoints == ("a.py:f", "b/c.py:g")
-    assert named.deployment_id == old.id
-    assert (foreign, none) == (None, None)
+    assert named.deployment_id == tried.id
+    assert (inactive, foreign, none) == (None, None, None)

@@ -154,8 +154,8 @@ class FakeServer:
     async def _break(self, socket: WebSocket) -> None:
         try:
             await socket.close(1012)
-        except RuntimeError:
-            pass
+        except (RuntimeError, WebSocketDisconnect):
+            pass  # the worker was faster
 
     # HTTP
 
@@ -225,9 +225,9 @@ class FakeServer:
         return worker
 
     def _on(self, worker: str, frame: wire.Frame) -> list[bytes]:
-        row = self.rows.get(frame.head["sid"])
         if frame.type == "runs":
             return []
+        row = self.rows.get(frame.head["sid"])
         if frame.type == "claim":
             answers = [wire.encode(self._claim(worker, row, frame.head["sid"]))]
             if row is not None and row.stop:
