@@ -1,15 +1,26 @@
 """The main story, told by the real program."""
 
+import fcntl
 import json
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
 from ninelives_server.testing import running, story
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.xdist_group("story")]
+
+
+@pytest.fixture(autouse=True)
+def usual_port():
+    """Run one demo at a time: each takes the usual port where it is free."""
+    with (Path(tempfile.gettempdir()) / "ninelives-demo-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def test_the_demo_connects_routes_a_lead_and_survives_the_death_of_its_worker():
@@ -47,7 +58,10 @@ def test_a_demo_that_is_told_to_end_leaves_no_process(tmp_path):
         demo = subprocess.Popen(
             [sys.executable, "-m", "ninelives_server", "demo"], stderr=output, env=running.environment()
         )
-    running.until("the server to be ready", lambda: "ready at" in said.read_text(), seconds=180)
+    running.until(
+        "the server to be ready", lambda: "ready at" in said.read_text() or demo.poll(), seconds=180
+    )
+    assert "ready at" in said.read_text(), said.read_text()
     below = running.descendants(demo.pid)
     assert below
 
