@@ -197,10 +197,10 @@ def test_a_name_that_is_taken_is_a_conflict(site: Site):
 
 
 def times_in(value, path=""):
-    """Yield path and text of every member whose name ends like a time's."""
+    """Yield path and text of every member whose name ends like a time's; names in a memo are the project's own."""
     if isinstance(value, dict):
         for name, item in value.items():
-            yield from times_in(item, f"{path}.{name}")
+            yield from () if name == "memo" else times_in(item, f"{path}.{name}")
     elif isinstance(value, list):
         for item in value:
             yield from times_in(item, path)

@@ -71,7 +71,7 @@ async def test_a_fork_gets_what_was_pinned(world: World):
     assert claimed.start["env"]["CHANNEL"] == "#sales"
     assert claimed.start["event"]["data"] == {"lead": "00Q"}
     assert (made.event_id, made.trigger_id) == ("evt_1", None)
-    assert made.memo == {"trigger": "on-lead", "forked_from": source, "forked_at": "2"}
+    assert made.memo == {"trigger": "on-lead", "forked_from": source, "forked_before_step": "2"}
     assert (await world.sessions.get(world.actor, source)).session == before.session
 
 

@@ -23,8 +23,8 @@ from ninelives_server.vault.vault import Vault
 
 #: Which build a fork runs, where it is not named by its id.
 SAME, NEWEST = "same", "newest"
-#: How a fork remembers where it comes from, in its memo.
-FROM, AT = "forked_from", "forked_at"
+#: How a fork remembers where it comes from, in its memo (`_at` would be the name of a time).
+FROM, BEFORE = "forked_from", "forked_before_step"
 _CHUNK = 500
 
 
@@ -57,7 +57,7 @@ class Forks:
             event_id=source.event_id,
             parent_id=source.parent_id,
             record_id=source.record_id,
-            memo={**source.memo, FROM: source.id, AT: str(from_step)},
+            memo={**source.memo, FROM: source.id, BEFORE: str(from_step)},
             traceparent=source.traceparent,
             created_by=actor.id,
         )
