@@ -230,6 +230,7 @@ async def test_the_holder_gets_build_journal_and_blobs(server: Server):
     async with server.client() as client:
         build = await client.get(f"/builds/{world.build.sha256}", params={"session": sid})
         journal = await client.get(f"/sessions/{sid}/journal", params={"epoch": epoch})
+        rest = await client.get(f"/sessions/{sid}/journal", params={"epoch": epoch, "after": 2})
         stored = await client.put(f"/blobs/{name}", params=at, content=large)
         blob = await client.get(f"/blobs/{name}", params=at)
         fenced = await client.get(f"/sessions/{sid}/journal", params={"epoch": epoch + 1})
@@ -238,6 +239,7 @@ async def test_the_holder_gets_build_journal_and_blobs(server: Server):
 
     assert build.content == f"bundle of {world.build.id}".encode()
     assert [f.head["seq"] for f in wire.decode_all(journal.content)] == [1, 2, 3]
+    assert [f.head["seq"] for f in wire.decode_all(rest.content)] == [3]
     assert stored.status_code == 204
     assert blob.content == large
     assert (fenced.status_code, fenced.json()["code"]) == (409, "fenced")

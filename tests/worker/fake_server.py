@@ -8,14 +8,14 @@ import asyncio
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -34,6 +34,12 @@ def bundle(files: Mapping[str, str]) -> bytes:
             member.size = len(text.encode())
             tar.addfile(member, io.BytesIO(text.encode()))
     return data.getvalue()
+
+
+async def _broken_off(data: bytes) -> AsyncIterator[bytes]:
+    """Send half of it and fail, as a server does whose database goes away meanwhile."""
+    yield data[: len(data) // 2]
+    raise ConnectionResetError("the database is away")
 
 
 @dataclass
@@ -69,8 +75,12 @@ class FakeServer:
         self.messages = 0
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
+        self.outage: list[
+            int
+        ] = []  # statuses that it answers to what is asked over HTTP; 0: it hangs up in the middle
         self.stays = False  # answers `park` with `stay`
         self.wall_left: float | None = None  # of sessions with a limit `wall_seconds`
+        self.journal_reads: list[int] = []  # after which record each began
         self.changed = asyncio.Condition()
         self._sockets: dict[str, WebSocket] = {}
         self.config = {
@@ -168,12 +178,16 @@ class FakeServer:
         return JSONResponse(self.config, 200 if self._may(request) else 401)
 
     async def _get_build(self, request: Request) -> Response:
+        if self.outage:
+            return Response(status_code=self.outage.pop(0))
         data = self.builds.get(request.path_params["sha"])
         return Response(data or b"", 200 if data and self._may(request) else 404)
 
     async def _blob(self, request: Request) -> Response:
         sha = request.path_params["sha"]
         row = self.rows[request.query_params["session"]]
+        if self.outage:
+            return Response(status_code=self.outage.pop(0))
         if not self._may(request) or row.epoch != int(request.query_params["epoch"]):
             return Response(status_code=409)
         if request.method == "GET":
@@ -185,11 +199,17 @@ class FakeServer:
 
     async def _get_journal(self, request: Request) -> Response:
         row = self.rows[request.path_params["sid"]]
-        past = (
+        after = int(request.query_params.get("after", 0))
+        self.journal_reads.append(after)
+        past = b"".join(
             wire.encode({**frame.head, "t": "past", "seq": k}, frame.body)
             for k, frame in enumerate(row.journal, 1)
+            if k > after
         )
-        return Response(b"".join(past))
+        status = self.outage.pop(0) if self.outage else 200
+        if status:
+            return Response(past if status == 200 else b"", status)
+        return StreamingResponse(_broken_off(past))
 
     # The link
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from ninelives_server.errors import SetupError
-from ninelives_server.worker.client import Client
+from ninelives_server.worker import client as clients
+from ninelives_server.worker.client import Client, Refused
 from tests.worker.fake_server import TOKEN, FakeServer
 
 
@@ -39,3 +40,38 @@ async def test_a_token_that_is_refused_ends_the_worker(server: FakeServer):
         await client.config()
 
     await client.close()
+
+
+async def test_an_outage_is_waited_for_however_long(server: FakeServer, monkeypatch: pytest.MonkeyPatch):
+    """
+    A database that is away is no fault of the session: only what the server cannot do runs out of patience.
+    """
+    monkeypatch.setattr(clients, "_PATIENCE", 0.0)
+    row = server.add("ses_1", "pass")
+    client = Client(server.url, TOKEN)
+    server.outage = [503, 502, 504]
+
+    found = await client.build(row.build, "ses_1")
+    server.outage = [500]
+    with pytest.raises(Refused, match="answered 500"):
+        await client.build(row.build, "ses_1")
+
+    await client.close()
+    assert found == server.builds[row.build]
+
+
+async def test_a_server_that_says_nothing_for_very_long_is_given_up(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    A session must not be stuck without a reason.
+    """
+    monkeypatch.setattr(clients, "_SILENCE", 0.0)
+    client = Client(server.url, TOKEN)
+    await server.close()
+
+    with pytest.raises(Refused, match="does not answer"):
+        await client.build("0" * 64, "ses_1")
+
+    await client.close()
+    await server.open()

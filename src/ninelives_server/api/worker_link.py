@@ -163,11 +163,15 @@ async def get_build(
 
 @router.get("/sessions/{session_id}/journal", dependencies=_WORKERS)
 async def get_journal(
-    session_id: str, doors: TheDoors, epoch: Annotated[int, Query(ge=1)]
+    session_id: str,
+    doors: TheDoors,
+    epoch: Annotated[int, Query(ge=1)],
+    after: Annotated[int, Query(ge=0)] = 0,
 ) -> StreamingResponse:
-    """Return a session's journal as `past` frames, for its replay."""
+    """Return a session's journal as `past` frames, for its replay; `after` a `seq`, where one broke off."""
     session = await doors.transfer.held(session_id, epoch)
-    return StreamingResponse(doors.transfer.journal(session), media_type="application/octet-stream")
+    pieces = doors.transfer.journal(session, after=after)
+    return StreamingResponse(pieces, media_type="application/octet-stream")
 
 
 @router.put("/blobs/{sha256}", status_code=204, dependencies=_WORKERS)

@@ -45,9 +45,8 @@ class Transfer:
             raise Conflict(f"epoch {epoch} of session {session_id} is over", code="fenced")
         return session
 
-    async def journal(self, session: Session) -> AsyncIterator[bytes]:
-        """Yield a session's journal as `past` frames, in the order of the commits."""
-        after = 0
+    async def journal(self, session: Session, *, after: int = 0) -> AsyncIterator[bytes]:
+        """Yield a session's journal as `past` frames, in the order of the commits, from behind `after` on."""
         while True:
             piece = await self._store.read(partial(self._piece, session=session, after=after))
             if piece is None:

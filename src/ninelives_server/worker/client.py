@@ -6,21 +6,30 @@ Records and the server's answers travel over the link (`link`).
 import asyncio
 import hashlib
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 
+from ninelives.run import wire
 from ninelives_server import log
 from ninelives_server.errors import SetupError
 
 logger = log.get(__name__)
 
 _TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
-#: How long a request that the server could not answer is tried again, with pauses up to `_LONGEST`. seconds
+#: Answers of a server whose database is away, or of a proxy whose server is. They end no session.
+_AWAY = frozenset({502, 503, 504})
+#: How long a request without any answer is sent again. Where the server is gone the supervisor ends sessions
+#: earlier; this is for a way that stays closed while the link is open. seconds
+_SILENCE = 300.0
+#: The same for a request that the server failed to answer. seconds
 _PATIENCE = 30.0
-_SHORTEST, _LONGEST = 0.05, 2.0
+_SHORTEST, _LONGEST = 0.05, 2.0  # seconds between two tries
+#: What a frame begins with: the number of bytes that follow.
+_LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +50,13 @@ class Refused(Exception):
     """The server answered that it will not, and would again.
 
     Attributes:
-        status: Of its answer.
+        status: Of its answer; 0 where it gave none for very long.
     """
 
     def __init__(self, what: str, status: int) -> None:
-        super().__init__(f"{what}: the server answered {status}")
+        super().__init__(
+            f"{what}: the server answered {status}" if status else f"{what}: the server does not answer"
+        )
         self.status = status
 
 
@@ -136,13 +147,26 @@ class Client:
         return name
 
     async def journal(self, session_id: str, epoch: int) -> AsyncIterator[bytes]:
-        """Yield the pieces of a session's journal, in frames `past`; not tried again in the middle."""
-        url = self.url(f"sessions/{session_id}/journal")
-        async with self._http.stream("GET", url, params={"epoch": str(epoch)}) as answer:
-            if answer.status_code != 200:
-                raise Refused("journal", answer.status_code)
-            async for piece in answer.aiter_bytes():
-                yield piece
+        """Yield a session's journal in whole frames `past`; where it broke off it is taken up again.
+
+        Raises:
+            Refused: The epoch is over, or the server fails again and again.
+        """
+        url, frames, again = self.url(f"sessions/{session_id}/journal"), _Frames(), _Again("journal")
+        while True:
+            status, params = 0, {"epoch": str(epoch), "after": str(frames.last_seq)}
+            try:
+                async with self._http.stream("GET", url, params=params) as answer:
+                    if (status := answer.status_code) == 200:
+                        async for piece in answer.aiter_bytes():
+                            if whole := frames.take(piece):
+                                yield whole
+                        return
+            except httpx2.TransportError as error:
+                logger.info("server.unreachable", path="journal", error=type(error).__name__)
+                status = 0
+            frames.drop_rest()
+            await again.later(status)
 
     async def _get(self, path: str, params: dict[str, str]) -> bytes:
         return (await self._send("GET", path, params)).content
@@ -150,8 +174,7 @@ class Client:
     async def _send(
         self, method: str, path: str, params: dict[str, str], content: bytes | None = None
     ) -> httpx2.Response:
-        loop = asyncio.get_running_loop()
-        pause, end = _SHORTEST, loop.time() + _PATIENCE
+        again = _Again(path.partition("/")[0])
         while True:
             status = 0
             try:
@@ -161,10 +184,65 @@ class Client:
                 logger.info("server.unreachable", path=path, error=type(error).__name__)
             if 200 <= status < 300:
                 return answer
-            if 300 <= status < 500 or loop.time() > end:
-                raise Refused(path.partition("/")[0], status)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST)
+            await again.later(status)
+
+
+class _Again:
+    """Says when a request is sent again; an outage must not look like a fault of the session."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._pause = _SHORTEST
+        self._began = asyncio.get_running_loop().time()
+
+    async def later(self, status: int) -> None:
+        """Wait before the next try; `status` is that of the last answer, 0 where there was none.
+
+        Raises:
+            Refused: There is no point in another try.
+        """
+        passed = asyncio.get_running_loop().time() - self._began
+        is_refused = 0 < status < 500
+        is_hopeless = status not in _AWAY and passed > (_PATIENCE if status else _SILENCE)
+        if is_refused or is_hopeless:
+            raise Refused(self._what, status)
+        await asyncio.sleep(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST)
+
+
+class _Frames:
+    """Cuts a stream of frames `past` into whole ones.
+
+    Attributes:
+        last_seq: Of the last frame that was whole; 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.last_seq = 0
+        self._rest = bytearray()
+
+    def take(self, piece: bytes) -> bytes:
+        """Return the frames that are whole now."""
+        self._rest += piece
+        begin, end = 0, 0
+        while (after := self._end_of_frame(end)) <= len(self._rest):
+            begin, end = end, after
+        whole = bytes(self._rest[:end])
+        del self._rest[:end]
+        if whole:
+            [last] = wire.decode_all(whole[begin:])
+            self.last_seq = int(last.head["seq"])
+        return whole
+
+    def drop_rest(self) -> None:
+        """Forget the beginning of a frame whose end did not come."""
+        self._rest.clear()
+
+    def _end_of_frame(self, at: int) -> int:
+        """Return where the frame that begins at `at` ends; beyond the buffer where that is not known yet."""
+        if len(self._rest) - at < _LENGTH.size:
+            return len(self._rest) + 1
+        return at + _LENGTH.size + int(_LENGTH.unpack_from(self._rest, at)[0])
 
 
 def trust(ca_file: Path | None) -> ssl.SSLContext:

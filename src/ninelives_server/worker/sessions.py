@@ -273,7 +273,7 @@ class Running:
         if not final.done():
             # What it said last may be on its way; a death is reported after all that the process said.
             settled = asyncio.create_task(self.relay.settled())
-            await self._unless_killed(settled)
+            await self.unless_killed(settled)
         if final.done():
             name, until = final.result()
             return Outcome(name, until=until)
@@ -296,7 +296,7 @@ class Running:
         )
         self._died = wire.encode(head)
         self._send(self._died)
-        return await self._unless_killed(self._verdict)
+        return await self.unless_killed(asyncio.shield(self._verdict))
 
     async def report_shutdown(self) -> None:
         """Tell the server that this worker ended the process, and wait for its answer."""
@@ -304,13 +304,20 @@ class Running:
         self._send(self._died)
         await self._verdict
 
-    async def _unless_killed(self, future: "asyncio.Future[T]") -> T:
-        while not future.done():
-            if self.killed:
-                future.cancel()
-                raise Stopped(self.killed)
-            await asyncio.wait({future}, timeout=0.5)
-        return future.result()
+    async def unless_killed(self, future: "asyncio.Future[T]") -> T:
+        """Wait for something; it is given up where the session is killed meanwhile.
+
+        Raises:
+            Stopped: `kill` was called before there was a result.
+        """
+        try:
+            while not future.done():
+                if self.killed:
+                    raise Stopped(self.killed)
+                await asyncio.wait({future}, timeout=0.5)
+            return future.result()
+        finally:
+            future.cancel()
 
     def tail(self) -> str:
         """Return the last lines of the process's output, without the secrets that it was given."""

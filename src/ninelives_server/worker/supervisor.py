@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,8 @@ class Supervisor:
     async def _start(self, running: Running) -> Outcome:
         claim, parts = running.claim, self._parts
         try:
-            build = await parts.builds.ensure(
-                claim.build_sha256, lambda: parts.client.build(claim.build_sha256, claim.session_id)
-            )
+            # The server may be away for long: by then the session has been killed, and runs elsewhere.
+            build = await running.unless_killed(asyncio.create_task(self._build(claim)))
             environment = await self._environment(claim)
             hashseed = str(claim.start.get("hashseed") or "0")
             variables = set(claim.start.get("env") or ())
@@ -246,11 +246,18 @@ class Supervisor:
             logger.warning("session.not_started", session_id=claim.session_id, error=str(error))
             running.gone.set()
             return await running.fail(str(error))
+        except Stopped:
+            running.gone.set()
+            raise
         if running.killed:
             running.gone.set()
             raise Stopped(running.killed)
         async with self._workplace(claim, build) as work:
             return await running.run(zygote, build, work, ca_file=parts.ca_file, groups=parts.groups)
+
+    async def _build(self, claim: Claim) -> Path:
+        fetch = partial(self._parts.client.build, claim.build_sha256, claim.session_id)
+        return await self._parts.builds.ensure(claim.build_sha256, fetch)
 
     async def _environment(self, claim: Claim) -> Environment:
         """Return a session's environment; the server is told while it is being made."""
