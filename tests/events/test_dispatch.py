@@ -1,6 +1,7 @@
 """From event to session row: which triggers, how often, and what people see of it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from event_world import Shop, World, a_new_event
@@ -268,11 +269,11 @@ async def test_one_broken_event_does_not_hold_up_the_others(world: World, monkey
     connection_id, _ = await a_listener(world, shop)
     honest = world.dispatcher.dispatch_in
 
-    def breaks_once(tx, event_id):
+    def breaks_once(tx, event_ids):
         if not hasattr(breaks_once, "done"):
             breaks_once.done = True
             raise ZeroDivisionError
-        return honest(tx, event_id)
+        return honest(tx, event_ids)
 
     monkeypatch.setattr(world.dispatcher, "dispatch_in", breaks_once)
 
@@ -302,10 +303,10 @@ async def test_an_event_that_cannot_be_dispatched_does_not_end_the_sweep(world: 
     )
     honest = world.dispatcher.dispatch_in
 
-    def breaks_for_the_first(tx, event_id):
-        if event_id == recorded[0][0]:
+    def breaks_for_the_first(tx, event_ids):
+        if recorded[0][0] in event_ids:
             raise ZeroDivisionError
-        return honest(tx, event_id)
+        return honest(tx, event_ids)
 
     monkeypatch.setattr(world.dispatcher, "dispatch_in", breaks_for_the_first)
 
@@ -324,7 +325,7 @@ async def test_a_burst_is_dispatched_together_and_a_broken_event_holds_nobody_up
     monkeypatch.setattr(
         world.dispatcher,
         "dispatch_in",
-        lambda tx, event_id: 1 / 0 if event_id in broken else honest(tx, event_id),
+        lambda tx, event_ids: 1 / 0 if set(broken) & set(event_ids) else honest(tx, event_ids),
     )
     new = [a_new_event(shop.project.id, connection_id=connection_id, source_key=str(n)) for n in range(40)]
     recorded = await world.store.write(lambda tx: world.ingest.record_in(tx, new))
@@ -342,3 +343,50 @@ async def test_a_burst_is_dispatched_together_and_a_broken_event_holds_nobody_up
         await asyncio.gather(running, return_exceptions=True)
 
     assert len(await world.all_sessions(shop.actor.org_id)) == 39
+
+
+async def test_what_one_unit_finds_wrong_with_a_trigger_the_next_event_of_the_unit_may_heal(world: World):
+    """
+    A trigger is looked up once for all events of a unit, and yet shows what the last of them found.
+    """
+    shop = await world.shop()
+    connection_id, trigger = await a_listener(world, shop, filter='data.Wanted == "x"')
+    new = [
+        a_new_event(shop.project.id, connection_id=connection_id, source_key=str(n), data=data)
+        for n, data in enumerate([{"Wanted": "x"}, {}, {"Wanted": "x"}, {}, {"Wanted": "y"}])
+    ]
+    recorded = await world.ingest.record(new)
+
+    done = await world.store.write(
+        lambda tx: world.dispatcher.dispatch_in(tx, [event_id for event_id, _ in recorded])
+    )
+
+    shown = await world.store.read(lambda tx: triggers.by_id(tx, trigger.id))
+    assert [outcome["outcome"] for [outcome] in done.values()] == [
+        "session", "filter_failed", "session", "filter_failed", "filtered",
+    ]  # fmt: skip
+    assert (await world.event(recorded[1][0])).dispatch == done[recorded[1][0]]
+    assert "the event has no 'Wanted'" in shown.last_error
+
+
+async def test_a_change_holds_for_all_events_that_are_dispatched_after_it(world: World):
+    """
+    Nothing that a unit has looked up outlives it: filter, entry point and deployment are those of now.
+    """
+    shop = await world.shop()
+    connection_id, trigger = await a_listener(world, shop)
+
+    async def outcome(key: str) -> str:
+        return (await dispatched(world, shop, connection_id, source_key=key)).dispatch[0]["outcome"]
+
+    found = [await outcome("first")]
+    await world.store.write(lambda tx: triggers.update(tx, replace(trigger, filter="false")))
+    found.append(await outcome("filtered by now"))
+    await world.store.write(lambda tx: triggers.update(tx, replace(trigger, call="main.py:gone")))
+    found.append(await outcome("calls what is not there by now"))
+    await world.store.write(
+        lambda tx: builds.set_deployment_state(tx, shop.deployment.id, DeploymentState.INACTIVE)
+    )
+    found.append(await outcome("not deployed by now"))
+
+    assert found == ["session", "filtered", "no_entrypoint", "not_deployed"]

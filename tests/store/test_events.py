@@ -68,15 +68,15 @@ async def test_what_waits_for_dispatch_is_found_oldest_first_and_taken_once(data
     await database.write(lambda tx: insert(tx, new))
 
     def dispatch(tx):
-        taken = events.take_undispatched(tx, new[0].id)
-        events.set_dispatched(tx, new[0].id, [{"outcome": "filtered"}])
-        return taken, events.take_undispatched(tx, new[0].id)
+        taken = events.take_undispatched(tx, [new[0].id])
+        events.set_dispatched(tx, {new[0].id: [{"outcome": "filtered"}]})
+        return taken, events.take_undispatched(tx, [new[0].id])
 
     first, again = await database.write(dispatch)
     left = await database.read(lambda tx: events.undispatched(tx, 10))
 
-    assert first.sealed_data == b"sealed"
-    assert again is None
+    assert [taken.sealed_data for taken in first] == [b"sealed"]
+    assert again == []
     assert left == [new[1].id, new[2].id]
     assert (await database.read(lambda tx: events.by_id(tx, new[0].id))).dispatch == [{"outcome": "filtered"}]
 

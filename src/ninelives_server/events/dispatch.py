@@ -2,12 +2,15 @@
 
 Runs after the commit that recorded the event, and again in a sweep for events that a crash left over. One
 unit locks the event, makes the sessions (unique by event and trigger) and writes down what became of it.
+Events that wait together share a unit, and what they have in common is looked up once in it; nothing is
+remembered from one unit to the next, so that a change of a trigger or a deployment holds from its commit on.
 """
 
 import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
 
 from ninelives_server import ids, log
@@ -27,10 +30,10 @@ logger = log.get(__name__)
 
 #: Undispatched events are looked for this often. seconds
 SWEEP_EVERY = 30.0
-#: Units that are under way at once; they share commits.
-AT_ONCE = 32
-#: Events of one unit, where so many wait: a burst costs fewer savepoints.
-TOGETHER = 16
+#: Units that are under way at once.
+AT_ONCE = 4
+#: Events of one unit, where so many wait. With more, everybody else would wait longer for their turn.
+TOGETHER = 32
 _SWEEP_BATCH = 1000
 
 #: Memo of events that name what to start themselves: manual starts and redispatched events.
@@ -73,8 +76,8 @@ class Dispatcher:
 
     async def dispatch(self, event_ids: Sequence[EventId]) -> None:
         """Dispatch these events now; those that are dispatched already are left alone."""
-        for start in range(0, len(event_ids), AT_ONCE):
-            await asyncio.gather(*(self._one(event_id) for event_id in event_ids[start : start + AT_ONCE]))
+        for start in range(0, len(event_ids), TOGETHER):
+            await self._unit(event_ids[start : start + TOGETHER])
 
     async def sweep(self) -> int:
         """Dispatch the events that are left over and return how many; one that fails is logged."""
@@ -82,8 +85,8 @@ class Dispatcher:
         while True:
             left = await self._store.read(lambda tx: events.undispatched(tx, _SWEEP_BATCH))
             done = 0
-            for start in range(0, len(left), AT_ONCE):
-                done += sum(await asyncio.gather(*map(self._try_one, left[start : start + AT_ONCE])))
+            for start in range(0, len(left), TOGETHER):
+                done += await self._several(left[start : start + TOGETHER])
             total += done
             if len(left) < _SWEEP_BATCH or not done:
                 return total
@@ -103,53 +106,47 @@ class Dispatcher:
                 taken.append(self._waiting.get_nowait())
             await self._several(taken)
 
-    async def _several(self, event_ids: Sequence[EventId]) -> None:
-        """Dispatch what has come together in one unit; each for itself where that fails."""
-        if len(event_ids) == 1:
-            await self._try_one(event_ids[0])
-            return
+    async def _several(self, event_ids: Sequence[EventId]) -> int:
+        """Dispatch events in one unit, each for itself where that fails; return how many did not fail."""
         try:
-            done = await self._store.write(lambda tx: [self.dispatch_in(tx, one) for one in event_ids])
-        except Exception as error:  # noqa: BLE001 - one of them; which one is found, and logged, below
+            await self._unit(event_ids)
+        except Exception as error:
+            if len(event_ids) == 1:
+                # The sweep tries again.
+                logger.exception("event.dispatch_failed", event_id=event_ids[0])
+                return 0
             logger.info("events.dispatched_apart", events=len(event_ids), error=type(error).__name__)
-            await asyncio.gather(*map(self._try_one, event_ids))
-            return
-        for event_id, outcomes in zip(event_ids, done, strict=True):
-            _log(event_id, outcomes)
+            return sum([await self._several([event_id]) for event_id in event_ids])
+        return len(event_ids)
 
-    async def _try_one(self, event_id: EventId) -> bool:
-        """Dispatch an event; a failure is logged, and the sweep tries again."""
-        try:
-            await self._one(event_id)
-        except Exception:
-            logger.exception("event.dispatch_failed", event_id=event_id)
-            return False
-        return True
+    async def _unit(self, event_ids: Sequence[EventId]) -> None:
+        done = await self._store.write(lambda tx: self.dispatch_in(tx, event_ids))
+        for event_id, outcomes in done.items():
+            logger.info("event.dispatched", event_id=event_id, outcomes=[o["outcome"] for o in outcomes])
 
-    async def _one(self, event_id: EventId) -> None:
-        outcomes = await self._store.write(lambda tx: self.dispatch_in(tx, event_id))
-        _log(event_id, outcomes)
+    def dispatch_in(self, tx: Tx, event_ids: Sequence[EventId]) -> dict[EventId, list[Outcome]]:
+        """Dispatch events inside a unit of the caller's, oldest first.
 
-    def dispatch_in(self, tx: Tx, event_id: str) -> list[Outcome]:
-        """Dispatch one event inside a unit of the caller's; `[]` where it is done already."""
-        taken = events.take_undispatched(tx, event_id)
-        if taken is None:
-            return []
+        Returns:
+            What became of each; those that are dispatched already are left out.
+        """
+        shared = _Shared(tx)
+        waiting = events.take_undispatched(tx, event_ids)
+        done = {taken.event.id: [*taken.event.dispatch, *self._of_one(shared, taken)] for taken in waiting}
+        events.set_dispatched(tx, done)
+        for project_id in {taken.event.project_id for taken in waiting}:
+            if queues.has_waiting(tx, project_id):
+                # Those of later events may have waited for these, to keep the order of a key.
+                tx.notify("queue", project_id)
+        return done
+
+    def _of_one(self, shared: "_Shared", taken: Taken) -> list[Outcome]:
         event = taken.event
-        data = json.loads(self._vault.open(tx, event.project_id, data_context(event.id), taken.sealed_data))
-        target = events.target(tx, event.project_id, event.memo.get(DEPLOYMENT))
-        outcomes: list[Outcome]
-        signalled = list(event.dispatch)
+        target = shared.target(event.project_id, event.memo.get(DEPLOYMENT))
         if target is None:
-            outcomes = [{"outcome": "not_deployed", "error": "the project has no active deployment"}]
-        else:
-            outcomes = self._outcomes(_Case(tx, taken, data, target))
-        outcomes = [*signalled, *outcomes]
-        events.set_dispatched(tx, event.id, outcomes)
-        if queues.has_waiting(tx, event.project_id):
-            # Those of later events may have waited for this one, to keep the order of a key.
-            tx.notify("queue", event.project_id)
-        return outcomes
+            return [{"outcome": "not_deployed", "error": "the project has no active deployment"}]
+        plain = self._vault.open(shared.tx, event.project_id, data_context(event.id), taken.sealed_data)
+        return self._outcomes(_Case(shared, taken, json.loads(plain), target))
 
     def _outcomes(self, case: "_Case") -> list[Outcome]:
         event = case.taken.event
@@ -157,31 +154,31 @@ class Dispatcher:
             return [self._start(case, entrypoint)]
         return [
             self._try(case, trigger)
-            for trigger in _candidates(case.tx, event)
+            for trigger in case.shared.candidates(event)
             if trigger.call and trigger.event_type in {*ANY_TYPE, event.event_type}
         ]
 
     def _try(self, case: "_Case", trigger: Trigger) -> dict[str, str]:
-        tx = case.tx
+        shared = case.shared
         outcome = {"trigger_id": trigger.id, "trigger": trigger.name}
         try:
             passed = self._filters.matches(trigger.filter, case.data, case.taken.event.event_type)
         except Invalid as error:
-            _report(tx, trigger, str(error))
+            shared.report(trigger, str(error))
             return outcome | {"outcome": "filter_failed", "error": str(error)}
         if not passed:
             return outcome | {"outcome": "filtered"}
         if trigger.call not in case.target.entrypoints:
             error_text = f"{trigger.call} is not in the deployed build; deploy code that has it"
-            _report(tx, trigger, error_text)
+            shared.report(trigger, error_text)
             return outcome | {"outcome": "no_entrypoint", "error": error_text}
         try:
             key = self._filters.key(trigger.key, case.data, case.taken.event.event_type)
         except Invalid as error:
-            _report(tx, trigger, str(error))
+            shared.report(trigger, str(error))
             return outcome | {"outcome": "key_failed", "error": str(error)}
-        _report(tx, trigger, "")
-        if reason := _overlaps(tx, trigger):
+        shared.report(trigger, "")
+        if reason := _overlaps(shared.tx, trigger):
             return outcome | {"outcome": "skipped", "error": reason}
         return outcome | self._start(case, trigger.call, trigger, key)
 
@@ -189,15 +186,41 @@ class Dispatcher:
         self, case: "_Case", entrypoint: str, trigger: Trigger | None = None, key: str | None = None
     ) -> dict[str, str]:
         new = _new_session(case, entrypoint, trigger, key)
-        if self._sessions.create_in(case.tx, new) is None:
+        if self._sessions.create_in(case.shared.tx, new) is None:
             return {"outcome": "duplicate"}
         return {"outcome": "session", "session_id": new.id}
+
+
+class _Shared:
+    """What the events of one unit have in common, looked up once."""
+
+    def __init__(self, tx: Tx) -> None:
+        self.tx = tx
+        self.target = cache(partial(events.target, tx))
+        self._trigger = cache(partial(triggers.by_id, tx))
+        self._matching = cache(partial(triggers.matching, tx))
+        self._errors: dict[str, str] = {}
+
+    def candidates(self, event: Event) -> Sequence[Trigger]:
+        """Return the triggers that an event concerns: never another project's, hence never another org's."""
+        if event.trigger_id is not None:
+            trigger = self._trigger(event.trigger_id)
+            return [trigger] if trigger is not None and trigger.project_id == event.project_id else []
+        if event.connection_id is not None:
+            return self._matching(event.project_id, event.connection_id)
+        return []
+
+    def report(self, trigger: Trigger, text: str) -> None:
+        """Say what is wrong with a trigger, or with an empty text that all is well."""
+        if self._errors.get(trigger.id, trigger.last_error) != text:
+            triggers.set_error(self.tx, trigger.id, text)
+            self._errors[trigger.id] = text
 
 
 class _Case(NamedTuple):
     """One event under dispatch."""
 
-    tx: Tx
+    shared: _Shared
     taken: Taken
     data: dict[str, Any]
     target: Target
@@ -222,11 +245,6 @@ def _key_digest(trigger: Trigger, key: str | None) -> str | None:
     if key is None:
         return None
     return hashlib.sha256(f"{trigger.id}\0{key}".encode()).hexdigest()
-
-
-def _log(event_id: str, outcomes: Sequence[Outcome]) -> None:
-    if outcomes:
-        logger.info("event.dispatched", event_id=event_id, outcomes=[o["outcome"] for o in outcomes])
 
 
 def _new_session(case: _Case, entrypoint: str, trigger: Trigger | None, key: str | None) -> NewSession:
@@ -264,18 +282,3 @@ def _memo(event: Event, trigger: Trigger | None) -> dict[str, str]:
     if "redispatch_of" in event.memo:
         memo["redispatch_of"] = event.memo["redispatch_of"]
     return memo
-
-
-def _candidates(tx: Tx, event: Event) -> Sequence[Trigger]:
-    """Return the triggers that an event concerns: never one of another project, hence never another org's."""
-    if event.trigger_id is not None:
-        trigger = triggers.by_id(tx, event.trigger_id)
-        return [trigger] if trigger is not None and trigger.project_id == event.project_id else []
-    if event.connection_id is not None:
-        return triggers.matching(tx, event.project_id, event.connection_id)
-    return []
-
-
-def _report(tx: Tx, trigger: Trigger, text: str) -> None:
-    if trigger.last_error != text:
-        triggers.set_error(tx, trigger.id, text)

@@ -236,7 +236,7 @@ class Events:
     def _now(self, tx: Tx, new: NewEvent) -> EventId:
         """Record and dispatch in one unit: whoever asked sees at once what came of it."""
         [(event_id, _)] = self._ingest.record_in(tx, [new])
-        self._dispatcher.dispatch_in(tx, event_id)
+        self._dispatcher.dispatch_in(tx, [event_id])
         return event_id
 
 

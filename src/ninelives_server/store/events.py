@@ -29,7 +29,8 @@ _ORG = sa.select(projects.c.org_id).where(projects.c.id == sa.bindparam("id"))
 _BY_ID = sa.select(*_COLUMNS).where(events.c.id == sa.bindparam("id"))
 _TAKE = (
     sa.select(events)
-    .where(events.c.id == sa.bindparam("id"), events.c.dispatched_at.is_(None))
+    .where(events.c.id.in_(sa.bindparam("ids", expanding=True)), events.c.dispatched_at.is_(None))
+    .order_by(events.c.id)
     .with_for_update()
 )
 _DISPATCHED = (
@@ -188,12 +189,10 @@ class Taken:
     created_by: str
 
 
-def take_undispatched(tx: Tx, event_id: str) -> Taken | None:
-    """Return an event that waits for dispatch, and lock it until the unit ends."""
-    row = tx.connection.execute(_TAKE, {"id": event_id}).one_or_none()
-    if row is None:
-        return None
-    return Taken(event=_event(row), sealed_data=row.sealed_data, created_by=row.created_by)
+def take_undispatched(tx: Tx, event_ids: Sequence[str]) -> list[Taken]:
+    """Return those of these events that wait for dispatch, oldest first; lock them until the unit ends."""
+    rows = tx.connection.execute(_TAKE, {"ids": event_ids})
+    return [Taken(event=_event(row), sealed_data=row.sealed_data, created_by=row.created_by) for row in rows]
 
 
 def undispatched(tx: Tx, limit: int) -> list[EventId]:
@@ -208,13 +207,19 @@ def set_outcomes(tx: Tx, event_id: str, outcomes: Sequence[Mapping[str, str]]) -
     tx.connection.execute(statement.values(dispatch=[dict(outcome) for outcome in outcomes]))
 
 
-def set_dispatched(tx: Tx, event_id: str, outcomes: Sequence[Mapping[str, str]]) -> None:
-    """Write down what became of an event."""
+def set_dispatched(tx: Tx, outcomes: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+    """Write down what became of events, by their ids."""
+    if not outcomes:
+        return
     tx.connection.execute(
         _DISPATCHED,
-        {"of": event_id, "at": tx.now, "outcomes": [dict(outcome) for outcome in outcomes]},
+        [
+            {"of": event_id, "at": tx.now, "outcomes": [*map(dict, found)]}
+            for event_id, found in outcomes.items()
+        ],
     )
-    tx.notify("event", event_id)
+    for event_id in outcomes:
+        tx.notify("event", event_id)
 
 
 def of_project(tx: Tx, project_id: str, *, wanted: Wanted, before: str | None, limit: int) -> list[Event]:

@@ -19,6 +19,8 @@ _is_open = _t.ended_at.is_(None)
 _waits = sa.and_(_is_open, _t.admitted_at.is_(None))
 _runs = sa.and_(_is_open, _t.admitted_at.is_not(None))
 _PAGE = 500
+# Each event and each end of a session ask this: it is built once.
+_HAS_WAITING = sa.select(_t.id).where(_t.project_id == sa.bindparam("project_id"), _waits).limit(1)
 #: An event that cannot be dispatched holds up those behind it for so long.
 _PATIENCE = timedelta(minutes=5)
 
@@ -62,10 +64,7 @@ def limit_of(tx: Tx, project_id: str) -> int:
 
 def has_waiting(tx: Tx, project_id: str) -> bool:
     """Say whether any session of a project waits."""
-    return (
-        tx.connection.execute(sa.select(_t.id).where(_project(project_id), _waits).limit(1)).first()
-        is not None
-    )
+    return tx.connection.execute(_HAS_WAITING, {"project_id": project_id}).first() is not None
 
 
 def projects_waiting(tx: Tx) -> list[str]:
