@@ -207,7 +207,7 @@ def set_outcomes(tx: Tx, event_id: str, outcomes: Sequence[Mapping[str, str]]) -
     tx.connection.execute(statement.values(dispatch=[dict(outcome) for outcome in outcomes]))
 
 
-def set_dispatched(tx: Tx, outcomes: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+def set_dispatched(tx: Tx, outcomes: Mapping[EventId, Sequence[Mapping[str, str]]]) -> None:
     """Write down what became of events, by their ids."""
     if not outcomes:
         return
