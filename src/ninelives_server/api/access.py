@@ -10,7 +10,7 @@ from ninelives_server.api import documents
 from ninelives_server.api.auth import TheActor, TheServices
 from ninelives_server.model.actors import Role
 
-router = APIRouter(tags=["access"])
+router = APIRouter(prefix="/api/v1", tags=["access"])
 
 
 class WhoAmI(BaseModel):

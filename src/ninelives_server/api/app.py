@@ -4,12 +4,8 @@ from fastapi import APIRouter
 
 from ninelives_server.api import access, connections, health, projects, sessions, store, values, webhooks
 
+# Taken over as they are: `include_router` would make each of them a second time, at every start.
 router = APIRouter()
-# First: routes are tried in order, and nothing else is called as often.
-router.include_router(webhooks.router)
-_v1 = APIRouter(prefix="/api/v1")
-for module in (projects, connections, sessions, values, access):
-    _v1.include_router(module.router)
-router.include_router(_v1)
-router.include_router(store.router)
-router.include_router(health.router)
+# Webhooks first: routes are tried in order, and nothing else is called as often.
+for module in (webhooks, projects, connections, sessions, values, access, store, health):
+    router.routes.extend(module.router.routes)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from ninelives_server.api import documents
 from ninelives_server.api.auth import TheActor, TheServices
 
-router = APIRouter(tags=["connections"])
+router = APIRouter(prefix="/api/v1", tags=["connections"])
 
 
 class NewConnection(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
 
-router = APIRouter(tags=["projects"])
+router = APIRouter(prefix="/api/v1", tags=["projects"])
 
 #: A bundle is refused above this. bytes
 BUNDLE_LIMIT = 64 * 1024 * 1024

@@ -15,7 +15,7 @@ from ninelives_server.model.actors import Actor
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.services import Services
 
-router = APIRouter(tags=["sessions"])
+router = APIRouter(prefix="/api/v1", tags=["sessions"])
 
 #: A stream says something at least this often, so that proxies keep it open. seconds
 KEEPALIVE = 15

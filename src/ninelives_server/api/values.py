@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from ninelives_server.api import documents
 from ninelives_server.api.auth import TheActor, TheServices
 
-router = APIRouter(tags=["store"])
+router = APIRouter(prefix="/api/v1", tags=["store"])
 
 
 class StoredValue(BaseModel):

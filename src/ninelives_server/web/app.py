@@ -22,7 +22,7 @@ from ninelives_server.web import (
 
 router = APIRouter(include_in_schema=False)
 for module in (login, oauth, guides, projects, connections, triggers, sessions, events, settings_pages):
-    router.include_router(module.router)
+    router.routes.extend(module.router.routes)  # see `api.app`
 
 #: Programs ask below these; they get no pages.
 _FOR_PROGRAMS = ("/api/", "/webhooks/", "/store/", "/.well-known/", "/static/")
