@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ninelives_server import log
+from ninelives_server.access import token_file
 from ninelives_server.access.audit import Audit
 from ninelives_server.access.idempotency import Idempotency
 from ninelives_server.access.service import Access
@@ -137,6 +138,7 @@ class Running:
             await self.services.access.authenticate(present)
             return present
         _, secret = await self.services.access.worker_token(await self._admin(), "worker on this machine")
+        token_file.write(path, secret)
         return secret
 
     async def login_url(self) -> str:
@@ -164,12 +166,15 @@ class Running:
 
 
 @asynccontextmanager
-async def started(settings: Settings, *, embedded: bool) -> AsyncIterator[Running]:
+async def started(
+    settings: Settings, *, embedded: bool, temporal: EmbeddedTemporal | None = None
+) -> AsyncIterator[Running]:
     """Start everything but the socket, in order; stop it backwards.
 
     Args:
         settings: As read.
-        embedded: Make keys where there are none, migrate, and run Temporal where no address is set.
+        embedded: Make keys where there are none, and migrate.
+        temporal: The one to use, begun by the caller; `None` where an address is set.
 
     Raises:
         SetupError: Something that whoever runs the server must put right.
@@ -180,7 +185,7 @@ async def started(settings: Settings, *, embedded: bool) -> AsyncIterator[Runnin
         store = await _database(stack, settings, embedded=embedded)
         vault = Vault(keys.load(settings, create=embedded), data_keys)
         await store.write(vault.start)
-        address = await _temporal(stack, settings)
+        address = await _temporal_address(settings, temporal)
         running, background = _composed(stack, settings, store, vault, address)
         await running.services.access.bootstrap(settings.private_dir / "admin-token")
         tasks = [asyncio.create_task(_forever(name, run)) for name, run in background]
@@ -205,14 +210,12 @@ async def _database(stack: AsyncExitStack, settings: Settings, *, embedded: bool
     return await stack.enter_async_context(core.opened(url, path))
 
 
-async def _temporal(stack: AsyncExitStack, settings: Settings) -> str:
-    if settings.temporal_address is not None:
+async def _temporal_address(settings: Settings, temporal: EmbeddedTemporal | None) -> str:
+    if temporal is None:
+        assert settings.temporal_address is not None
         return settings.temporal_address
-    (settings.data_dir / "logs").mkdir(exist_ok=True)
-    temporal = EmbeddedTemporal(
-        private_dir=settings.private_dir, log_file=settings.data_dir / "logs" / "temporal.log"
-    )
-    return (await stack.enter_async_context(temporal.running())).address
+    await temporal.serving()
+    return temporal.address
 
 
 async def _forever(name: str, run: Callable[[], Awaitable[object]]) -> None:
@@ -243,7 +246,7 @@ def _composed(
         vault=vault,
         registry=registry,
         filters=filters,
-        resolver=_resolver(settings),
+        resolver=_Resolver(settings),
         grants=connections,
         retention=settings.retention,
         unreachable=addresses.unreachable(settings.base_url),
@@ -340,11 +343,22 @@ def _composed(
     return Running(services=services, app=app, links=links, settings=settings), background
 
 
-def _resolver(settings: Settings) -> Environments:
-    """Return what pins requirements: the same interpreter and rules as the workers'."""
-    return Environments(
-        settings.data_dir, sdk=sdk.install(settings.data_dir / "sdk"), private=[settings.private_dir]
-    )
+class _Resolver:
+    """Pins requirements, by the same interpreter and rules as the workers'; made when first asked."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._environments: Environments | None = None
+
+    async def resolve(self, requirements: str) -> list[str]:
+        """Return the exact packages that a `requirements.txt` stands for, see `Environments.resolve`."""
+        if self._environments is None:
+            self._environments = await asyncio.to_thread(self._made)
+        return await self._environments.resolve(requirements)
+
+    def _made(self) -> Environments:
+        data_dir = self._settings.data_dir
+        return Environments(data_dir, sdk=sdk.install(data_dir / "sdk"), private=[self._settings.private_dir])
 
 
 async def _tidy(access: Access) -> None:
@@ -359,9 +373,8 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
     app.state.services = services
     app.state.worker_doors = doors
     problems.install(app)
-    app.include_router(api_app.router)
-    app.include_router(worker_link.router)
-    app.include_router(web_app.router)
+    for router in (api_app.router, worker_link.router, web_app.router):
+        app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
     app.add_middleware(IdempotencyKeys)
     app.add_middleware(Gate, settings=settings)

@@ -54,7 +54,7 @@ class Bench:
         async with contextlib.AsyncExitStack() as stack:
             options = main.Options(
                 server_url=self.server.url,
-                token=TOKEN,
+                token=lambda: TOKEN,
                 data_dir=self.data_dir,
                 name="bench",
             )

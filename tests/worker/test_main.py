@@ -32,7 +32,7 @@ from pathlib import Path
 from ninelives_server.worker import main, sdk
 sdk._PACKAGE = Path(sys.argv[3])
 sdk.install.__defaults__ = (sdk._PACKAGE,)
-raise SystemExit(main.run(server_url=sys.argv[1], token=sys.argv[4], data_dir=Path(sys.argv[2]), name="test", slots=4))
+raise SystemExit(main.run(server_url=sys.argv[1], token=lambda: sys.argv[4], data_dir=Path(sys.argv[2]), name="test", slots=4))
 """
 
 
@@ -298,7 +298,7 @@ async def test_a_worker_refuses_to_run_where_isolation_is_required_and_impossibl
         server.config["isolation_required"] = who == "server"
         options = main.Options(
             server_url=server.url,
-            token=TOKEN,
+            token=lambda: TOKEN,
             data_dir=tmp_path,
             name="test",
             require_isolation=who == "worker",

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from ninelives_server import log
@@ -18,8 +18,19 @@ _SHORT_LIFE = 10.0
 class Child:
     """One process that should run until it is told to stop."""
 
-    def __init__(self, name: str, arguments: Sequence[str], *, log_file: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], *, log_file: Path, told: Callable[[], Awaitable[str]]
+    ) -> None:
+        """Make one that has not started.
+
+        Args:
+            name: For the log.
+            arguments: Program and arguments.
+            log_file: Gets all that it prints.
+            told: Returns what it reads from its standard input; it may start before that is known.
+        """
         self.name = name
+        self._told = told
         self._arguments = arguments
         self._log_file = log_file
         self._process: asyncio.subprocess.Process | None = None
@@ -35,8 +46,11 @@ class Child:
         pause = 0.1
         while not self._stopping:
             began = asyncio.get_running_loop().time()
-            await self._start()
-            code = await self._wait()
+            process = await self._start()
+            if self._stopping:  # told while it was being made
+                self._process = None
+                process.kill()
+            code = await self._ended(process)
             if self._stopping:
                 return
             logger.warning("child.died", name=self.name, exit_code=code, log_file=str(self._log_file))
@@ -44,19 +58,33 @@ class Child:
             pause = 0.1 if lived > _SHORT_LIFE else min(pause * 2, 5.0)
             await asyncio.sleep(pause)
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         with self._log_file.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
+            process = await asyncio.create_subprocess_exec(
                 *self._arguments,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+        self._process = process
+        return process
 
-    async def _wait(self) -> int | None:
-        process = self._process
-        return None if process is None else await process.wait()
+    async def _ended(self, process: asyncio.subprocess.Process) -> int:
+        telling = asyncio.create_task(self._tell(process))
+        try:
+            return await process.wait()
+        finally:
+            telling.cancel()
+            await asyncio.wait({telling})
+
+    async def _tell(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        words = await self._told()
+        with contextlib.suppress(OSError):  # it died: the next one is told
+            process.stdin.write(words.encode())
+            await process.stdin.drain()
+        process.stdin.close()
 
     async def stop(self, grace: float) -> None:
         """Ask it to end; kill its process group when the grace is over."""
@@ -64,6 +92,8 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
+        if process.stdin is not None:
+            process.stdin.close()  # it may be reading
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:

@@ -1,11 +1,14 @@
 """`up`, `server` and `worker`: the commands that run things themselves instead of asking a server."""
 
 import asyncio
+import gc
+import importlib
 import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -18,6 +21,7 @@ from ninelives_server.cli import directory
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, connect, fail
 from ninelives_server.cli.processes import Child
+from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import CARRIED
 from ninelives_server.settings import Settings
@@ -80,18 +84,31 @@ def up(*, no_worker: bool, **flags: Any) -> None:
 
 
 async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> None:
-    """Start everything in order, serve until a signal, stop backwards."""
-    from ninelives_server import server
+    """Start everything, serve until a signal, stop backwards.
 
+    Temporal and the worker need a second or more until they can do anything, and our own modules need
+    longer: all three begin together, and wait for each other where they must.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     local = f"http://{_local_host(settings.host)}:{settings.port}"
-    async with server.started(settings, embedded=embedded) as running:
-        serving = asyncio.create_task(running.serve(sock))
-        worker = _worker(settings, await running.worker_token(), local) if with_worker else None
+    async with AsyncExitStack() as stack:
+        temporal = await _temporal(stack, settings) if embedded else None
+        token: asyncio.Future[str] = loop.create_future()
+        worker = _worker(settings, token, local) if with_worker else None
         working = asyncio.create_task(worker.run()) if worker else None
+        if worker:
+            stack.push_async_callback(worker.stop, WORKER_GRACE)
+        await asyncio.to_thread(_import_server)
+        from ninelives_server import server
+
+        running = await stack.enter_async_context(
+            server.started(settings, embedded=embedded, temporal=temporal)
+        )
+        serving = asyncio.create_task(running.serve(sock))
+        token.set_result(await running.worker_token())
         await running.ready(with_worker=with_worker)
         with directory.announced(settings, local):
             await _greet(settings, running)
@@ -118,18 +135,37 @@ def _local_host(host: str) -> str:
     return "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104
 
 
-def _worker(settings: Settings, token: str, url: str) -> Child:
-    token_file = settings.private_dir / "worker-token"
-    token_file.touch(mode=0o600)
-    token_file.chmod(0o600)
-    token_file.write_text(token + "\n", encoding="utf-8")
+def _import_server() -> None:
+    """Import what a server is made of: 1,700 modules, and nothing that a collector would find."""
+    gc.disable()
+    try:
+        importlib.import_module("ninelives_server.server")
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+async def _temporal(stack: AsyncExitStack, settings: Settings) -> EmbeddedTemporal | None:
+    if settings.temporal_address is not None:
+        return None
+    temporal = EmbeddedTemporal(
+        private_dir=settings.private_dir, log_file=settings.data_dir / "logs" / "temporal.log"
+    )
+    return await stack.enter_async_context(temporal.begun())
+
+
+def _worker(settings: Settings, token: asyncio.Future[str], url: str) -> Child:
     logs = settings.data_dir / "logs"
     logs.mkdir(exist_ok=True)
     arguments = [sys.executable, "-m", "ninelives_server", "worker", "--server", url]
-    arguments += ["--token-file", str(token_file), "--data-dir", str(settings.data_dir)]
+    arguments += ["--token-file", "-", "--data-dir", str(settings.data_dir)]
     # Told, not asked for: by the time it asks, we may be dead and somebody else its parent.
     arguments += ["--follow-parent", str(os.getpid())]
-    return Child("worker", arguments, log_file=logs / "worker.log")
+
+    async def told() -> str:
+        return await asyncio.shield(token)  # one that dies meanwhile takes nothing from the next one
+
+    return Child("worker", arguments, log_file=logs / "worker.log", told=told)
 
 
 async def _greet(settings: Settings, running: Any) -> None:
@@ -250,7 +286,9 @@ def server_rotate_key(output: str, **flags: Any) -> None:
 @click.group(invoke_without_command=True)
 @click.option("--server", "server_url", metavar="URL", help="address of the server to run sessions for")
 @click.option(
-    "--token-file", type=click.Path(path_type=Path), help="a worker token; default: NINELIVES_TOKEN"
+    "--token-file",
+    type=click.Path(path_type=Path, allow_dash=True),
+    help="a worker token, - for standard input; default: NINELIVES_TOKEN",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="for builds and environments")
 @click.option("--name", help="shown to people; default: the host's name")
@@ -277,18 +315,9 @@ def worker(
 
     settings = settings_module.load(data_dir=data_dir)
     log.configure(settings.log_level, settings.log_format)
-    if token_file is not None:
-        try:
-            token = token_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            fail(f"{token_file} cannot be read: {error.strerror}", USAGE)
-    elif settings.token:
-        token = settings.token.get_secret_value()
-    else:
-        fail("a worker needs a token: --token-file or NINELIVES_TOKEN; see `ninelives token create`", USAGE)
     code = main.run(
         server_url=settings_module.normalise_address(server_url),
-        token=token,
+        token=_token_source(token_file, settings),
         data_dir=settings.data_dir,
         name=name or socket.gethostname(),
         slots=slots if slots is not None else settings.worker.slots,
@@ -298,6 +327,30 @@ def worker(
         parent=follow_parent,
     )
     raise SystemExit(code)
+
+
+_NO_TOKEN = "a worker needs a token: --token-file or NINELIVES_TOKEN; see `ninelives token create`"  # noqa: S105
+
+
+def _token_source(token_file: Path | None, settings: Settings) -> Callable[[], str]:
+    """Return what gets the worker's token; a file is read at once, standard input when it is asked."""
+    if token_file is None:
+        token = settings.token.get_secret_value() if settings.token else ""
+    elif str(token_file) == "-":
+        return _token_said
+    else:
+        try:
+            token = token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            fail(f"{token_file} cannot be read: {getattr(error, 'strerror', None) or error}", USAGE)
+    return (lambda: token) if token else fail(_NO_TOKEN, USAGE)
+
+
+def _token_said() -> str:
+    token = sys.stdin.read().strip()
+    if not token:
+        raise SetupError(_NO_TOKEN)
+    return token
 
 
 @worker.command("list")

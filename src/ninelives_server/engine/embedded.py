@@ -98,6 +98,7 @@ class EmbeddedTemporal:
         self._log_file = log_file
         self._port = port or free_port()
         self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self.address = f"127.0.0.1:{self._port}"
 
     @property
@@ -113,20 +114,30 @@ class EmbeddedTemporal:
         Raises:
             SetupError: It does not start; the message holds the end of its log.
         """
+        async with self.begun():
+            await self.serving()
+            yield self
+
+    @asynccontextmanager
+    async def begun(self) -> AsyncIterator["EmbeddedTemporal"]:
+        """Start the server and stop it at the end; whoever needs its answers waits for `serving`."""
         await self._start()
-        try:
-            await self._serving()
-        except BaseException:
-            await self._stop()
-            raise
-        keeper = asyncio.create_task(self._keep())
         try:
             yield self
         finally:
-            keeper.cancel()
-            with suppress(asyncio.CancelledError):
-                await keeper
+            if self._keeper is not None:
+                self._keeper.cancel()
+                await asyncio.wait({self._keeper})
             await self._stop()
+
+    async def serving(self) -> None:
+        """Wait until it answers, and keep it alive from then on.
+
+        Raises:
+            SetupError: It does not start; the message holds the end of its log.
+        """
+        await self._serving()
+        self._keeper = asyncio.create_task(self._keep())
 
     async def _start(self) -> None:
         parent = os.getpid()

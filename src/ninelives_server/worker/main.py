@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -57,13 +57,14 @@ class Options:
     """How a worker is started.
 
     Attributes:
+        token: Returns the worker's token; asked, on a thread, when everything else is ready.
         data_dir: Builds, environments and working directories; nothing of it is needed for long.
         slots: Sessions at once; 0 means free memory / 64 MB, at most 200.
         private: What sessions must not see, beside `data_dir`.
     """
 
     server_url: str
-    token: str = field(repr=False)
+    token: Callable[[], str] = field(repr=False)
     data_dir: Path
     name: str
     slots: int = 0
@@ -75,7 +76,7 @@ class Options:
 def run(
     *,
     server_url: str,
-    token: str,
+    token: Callable[[], str],
     data_dir: Path,
     name: str,
     slots: int = 0,
@@ -122,12 +123,20 @@ class _Life:
         options = self._options
         async with contextlib.AsyncExitStack() as stack:
             stack.enter_context(_owned(options.data_dir))
-            client = Client(options.server_url, options.token, options.ca_file)
+            # What takes time and nobody's answer comes first: the token may still be on its way.
+            mode = await asyncio.to_thread(isolation.probe)
+            place = await asyncio.to_thread(_prepare, options)
+            token = await self._unless_stopped(asyncio.to_thread(options.token))
+            if token is None:
+                return 0
+            client = Client(options.server_url, token, options.ca_file)
             stack.push_async_callback(client.close)
             config = await self._unless_stopped(client.config())
             if config is None:
                 return 0
-            supervisor = await self._supervisor(client, config, stack)
+            if mode == "none":
+                _lament(required=options.require_isolation or config.isolation_required)
+            supervisor = await self._supervisor(client, mode, place, stack)
             link = Link(client.url("link"), client.headers, client.context, supervisor)
             supervisor.connect(link.send)
             await stack.enter_async_context(_background(link.run()))
@@ -157,18 +166,9 @@ class _Life:
         return None
 
     async def _supervisor(
-        self, client: Client, config: Config, stack: contextlib.AsyncExitStack
+        self, client: Client, mode: Mode, place: "_Place", stack: contextlib.AsyncExitStack
     ) -> Supervisor:
         options = self._options
-        mode = await asyncio.to_thread(isolation.probe)
-        if mode == "none" and (options.require_isolation or config.isolation_required):
-            raise SetupError(
-                "this kernel allows neither namespaces nor Landlock, so project code could read this "
-                "server's keys, and isolation is required; run the worker where one of them works"
-            )
-        if mode == "none":
-            logger.warning("isolation.missing", note="project code can read this server's keys")
-        place = await asyncio.to_thread(_prepare, options)
         environments = Environments(options.data_dir, sdk=place.sdk, mode=mode, private=options.private)
         groups = await asyncio.to_thread(Groups.found)
         if groups is not None:
@@ -215,6 +215,20 @@ class _Life:
         await asyncio.wait({working}, timeout=_FAREWELL)
         logger.info("worker.stopped", name=self._options.name)
         return 0
+
+
+def _lament(*, required: bool) -> None:
+    """Say that sessions cannot be isolated here.
+
+    Raises:
+        SetupError: They must be.
+    """
+    if required:
+        raise SetupError(
+            "this kernel allows neither namespaces nor Landlock, so project code could read this "
+            "server's keys, and isolation is required; run the worker where one of them works"
+        )
+    logger.warning("isolation.missing", note="project code can read this server's keys")
 
 
 @contextlib.contextmanager
