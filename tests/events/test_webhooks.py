@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 from event_world import World, a_request
@@ -10,12 +11,12 @@ from factories import a_connection, a_trigger
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ninelives_server.errors import NotFound, TooLarge
+from ninelives_server.errors import NotFound, SetupError, TooLarge, Unauthenticated
 from ninelives_server.events import webhooks
 from ninelives_server.events.webhooks import BODY_LIMIT
 from ninelives_server.model.projects import DeploymentState
 from ninelives_server.model.triggers import TriggerType
-from ninelives_server.store import builds
+from ninelives_server.store import builds, triggers
 
 
 async def test_a_request_becomes_an_event_and_starts_a_session(world: World):
@@ -144,6 +145,116 @@ async def test_the_same_delivery_to_two_webhooks_is_two_events(world: World):
     await world.webhooks.receive(a_request(two.slug, headers=headers))
 
     assert len(await world.all_events(shop.project.id)) == 2
+
+
+async def test_requests_that_come_together_share_a_unit(world: World, monkeypatch):
+    """
+    One commit and one look-up serve them all; each is an event, in the order in which they came.
+    """
+    shop = await world.shop()
+    trigger = await a_trigger(world.store, shop.project)
+    units = []
+    honest = world.ingest.record_in
+    monkeypatch.setattr(
+        world.ingest, "record_in", lambda tx, new, **more: units.append(len(new)) or honest(tx, new, **more)
+    )
+
+    found = await asyncio.gather(
+        *(world.webhooks.receive(a_request(trigger.slug, body=str(n).encode())) for n in range(20))
+    )
+
+    stored = [event.id for event in await world.all_events(shop.project.id)]
+    details = [(await world.events.get(shop.actor, event_id)).data for event_id in found]
+    assert stored == found
+    assert [data["body"]["json"] for data in details] == list(range(20))
+    assert units == [20]
+
+
+async def test_each_of_those_that_come_together_has_its_own_answer(world: World):
+    """
+    Refusals, deliveries that came before, two tenants: as if each had come alone.
+    """
+    shop, other = await world.shop(), await world.shop(org="other", user="eve", name="other")
+    auth = {"scheme": "token", "header": "X-Token", "secret": "TOKEN"}
+    world.variables.values = {"TOKEN": "right"}
+    guarded = await a_trigger(world.store, shop.project, options={"auth": auth})
+    open_ = await a_trigger(world.store, shop.project, name="open", is_sync=True)
+    theirs = await a_trigger(world.store, other.project)
+    named = [("Idempotency-Key", "one")]
+
+    found = await asyncio.gather(
+        world.webhooks.accept(a_request(open_.slug, headers=named)),
+        world.webhooks.accept(a_request("nobody's")),
+        world.webhooks.accept(a_request(guarded.slug, headers=[("X-Token", "wrong")])),
+        world.webhooks.accept(a_request(guarded.slug, headers=[("X-Token", "right")])),
+        world.webhooks.accept(a_request(theirs.slug, headers=named)),
+        world.webhooks.accept(a_request(open_.slug, headers=named)),
+        return_exceptions=True,
+    )
+
+    first, unknown, wrong, right, foreign, again = found
+    assert (type(unknown), type(wrong)) == (NotFound, Unauthenticated)
+    assert (first.is_new, first.is_sync, again.is_new, again.event_id) == (True, True, False, first.event_id)
+    assert [event.id for event in await world.all_events(shop.project.id)] == [first.event_id, right.event_id]
+    assert [event.id for event in await world.all_events(other.project.id)] == [foreign.event_id]
+
+
+async def test_a_request_that_cannot_be_stored_fails_none_that_came_with_it(world: World):
+    """
+    Such as one of a project whose key is gone: the unit fails, and the others are stored all the same.
+    """
+    shop, broken = await world.shop(), await world.shop(org="other", user="eve", name="broken")
+    good = await a_trigger(world.store, shop.project)
+    bad = await a_trigger(world.store, broken.project)
+    await world.store.write(lambda tx: world.vault.destroy_key(tx, broken.project.id))
+
+    found = await asyncio.gather(
+        *(world.webhooks.receive(a_request(slug)) for slug in (good.slug, bad.slug, good.slug)),
+        return_exceptions=True,
+    )
+
+    assert isinstance(found[1], SetupError)
+    assert [event.id for event in await world.all_events(shop.project.id)] == [found[0], found[2]]
+    assert await world.all_events(broken.project.id) == []
+
+
+async def test_a_change_of_a_webhook_holds_from_its_commit_on(world: World):
+    """
+    Nothing about an address is remembered, so nothing can be out of date: neither who may call, nor whose
+    it is, nor whether it is there at all.
+    """
+    shop = await world.shop()
+    trigger = await a_trigger(world.store, shop.project)
+    auth = {"scheme": "token", "header": "X-Token", "secret": "TOKEN"}
+
+    async def answer(token: str = "") -> str:
+        request = a_request(trigger.slug, headers=[("X-Token", token)])
+        [found] = await asyncio.gather(world.webhooks.accept(request), return_exceptions=True)
+        return "sync" if getattr(found, "is_sync", False) else type(found).__name__
+
+    found = [await answer()]
+    await world.store.write(lambda tx: triggers.update(tx, replace(trigger, options={"auth": auth})))
+    world.variables.values = {"TOKEN": "first"}
+    found += [await answer(), await answer("first")]
+    world.variables.values = {"TOKEN": "second"}
+    found += [await answer("first"), await answer("second")]
+    await world.store.write(lambda tx: triggers.update(tx, replace(trigger, is_sync=True)))
+    found += [await answer()]
+    await world.store.write(
+        lambda tx: builds.set_deployment_state(tx, shop.deployment.id, DeploymentState.DRAINING)
+    )
+    found += [await answer()]
+    await world.store.write(
+        lambda tx: builds.set_deployment_state(tx, shop.deployment.id, DeploymentState.ACTIVE)
+    )
+    found += [await answer()]
+    await world.store.write(lambda tx: triggers.delete(tx, trigger.id))
+    found += [await answer()]
+
+    assert found == [
+        "Receipt", "Unauthenticated", "Receipt", "Unauthenticated", "Receipt", "sync", "NotFound", "sync",
+        "NotFound",
+    ]  # fmt: skip
 
 
 async def test_requests_without_a_name_are_all_different(world: World):

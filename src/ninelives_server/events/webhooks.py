@@ -1,5 +1,6 @@
 """Webhooks: any HTTP request to an unguessable address becomes an event.
 
+Requests that arrive together share a unit and its look-ups; each has its own answer, after the commit.
 The shape of `event.data` is what existing AutoKitteh projects read. The HTTP route is in `api.webhooks`.
 """
 
@@ -7,14 +8,17 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from datetime import datetime
+from functools import cache, partial
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
 from ninelives_server import ids
-from ninelives_server.errors import Invalid, NotFound, TooLarge, Unauthenticated
+from ninelives_server.errors import Invalid, NinelivesError, NotFound, TooLarge, Unauthenticated
 from ninelives_server.events import callers
+from ninelives_server.events.grouped import Grouped
 from ninelives_server.events.ingest import Ingest, encode
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import NewEvent
@@ -24,6 +28,9 @@ from ninelives_server.store.triggers import Hook
 
 #: The largest body that is accepted where nobody says otherwise. bytes
 BODY_LIMIT = 512 * 1024
+
+#: Requests that one unit stores at most.
+TOGETHER = 64
 
 #: Headers by which senders name a delivery, the same each time they try it: ours by draft-ietf-httpapi-
 #: idempotency-key-header, then GitHub, Shopify, Standard Webhooks, Svix.
@@ -61,10 +68,12 @@ class Receipt:
     """A request that was stored.
 
     Attributes:
+        is_new: Not so where this delivery came before.
         is_sync: Its sender waits for what the session answers; see `replies`.
     """
 
     event_id: EventId
+    is_new: bool
     is_sync: bool
 
 
@@ -86,6 +95,7 @@ class Webhooks:
         self._store = store
         self._ingest = ingest
         self._variables = variables
+        self._record = Grouped(self._record_all, largest=TOGETHER)
         self.body_limit = body_limit
 
     async def receive(self, request: WebhookRequest) -> EventId:
@@ -111,31 +121,63 @@ class Webhooks:
             # JSON that Python reads and cannot write as UTF-8, such as half a surrogate pair: the bytes stay.
             data["body"]["json"] = None
             encoded = encode(data)
-        recorded, is_sync = await self._store.write(lambda tx: self._record(tx, request, data, encoded))
-        self._ingest.announce(recorded)
-        return Receipt(event_id=recorded[0][0], is_sync=is_sync)
+        return await self._record(_Arrived(request, data, encoded))
 
-    def _let_in(self, tx: Tx, hook: Hook, request: WebhookRequest) -> None:
-        """Refuse who may not call a webhook."""
-        if hook.auth is None:
-            return
-        secret = self._variables.environment(tx, hook.project_id).get(hook.auth["secret"], "")
-        if not secret:
-            # Without a secret anybody's would do: nobody comes in.
-            raise Unauthenticated("the webhook's secret is not set", code="webhook_refused")
-        headers = {name.lower(): value for name, value in request.headers}
-        callers.check(hook.auth, secret, headers=headers, body=request.body, now=tx.now)
+    async def _record_all(self, arrived: Sequence["_Arrived"]) -> Sequence[Receipt | Exception]:
+        answers = await self._store.write(lambda tx: self._record_in(tx, arrived))
+        self._ingest.announce([(a.event_id, a.is_new) for a in answers if isinstance(a, Receipt)])
+        return answers
 
-    def _record(
-        self, tx: Tx, request: WebhookRequest, data: Mapping[str, Any], encoded: bytes
-    ) -> tuple[list[tuple[EventId, bool]], bool]:
-        hook = triggers.hook(tx, request.slug)
-        if hook is None:
-            raise NotFound("there is no webhook at this address, or its project is not deployed")
-        self._let_in(tx, hook, request)
-        event = _event(request, hook, data)
-        orgs = {hook.project_id: hook.org_id}
-        return self._ingest.record_in(tx, [event], encoded=[encoded], orgs=orgs), hook.is_sync
+    def _record_in(self, tx: Tx, arrived: Sequence["_Arrived"]) -> Sequence[Receipt | Exception]:
+        """Store requests that came together; each has an answer of its own."""
+        hooks = triggers.hooks(tx, {one.request.slug for one in arrived})
+        environment = cache(partial(self._variables.environment, tx))
+        found = [_let_in(one.request, hooks.get(one.request.slug), environment, tx.now) for one in arrived]
+        let_in = [(one, hook) for one, hook in zip(arrived, found, strict=True) if isinstance(hook, Hook)]
+        recorded = iter(
+            self._ingest.record_in(
+                tx,
+                [_event(one.request, hook, one.data) for one, hook in let_in],
+                encoded=[one.encoded for one, _ in let_in],
+                orgs={hook.project_id: hook.org_id for _, hook in let_in},
+            )
+        )
+        return [_receipt(hook, *next(recorded)) if isinstance(hook, Hook) else hook for hook in found]
+
+
+class _Arrived(NamedTuple):
+    """A request that is to be stored, and its data in both forms."""
+
+    request: WebhookRequest
+    data: Mapping[str, Any]
+    encoded: bytes
+
+
+def _let_in(
+    request: WebhookRequest,
+    hook: Hook | None,
+    environment: Callable[[str], Mapping[str, str]],
+    now: datetime,
+) -> Hook | NinelivesError:
+    """Return the webhook that a request may call, or why it may not."""
+    if hook is None:
+        return NotFound("there is no webhook at this address, or its project is not deployed")
+    if hook.auth is None:
+        return hook
+    secret = environment(hook.project_id).get(hook.auth["secret"], "")
+    if not secret:
+        # Without a secret anybody's would do: nobody comes in.
+        return Unauthenticated("the webhook's secret is not set", code="webhook_refused")
+    headers = {name.lower(): value for name, value in request.headers}
+    try:
+        callers.check(hook.auth, secret, headers=headers, body=request.body, now=now)
+    except Unauthenticated as refused:
+        return refused
+    return hook
+
+
+def _receipt(hook: Hook, event_id: EventId, is_new: bool) -> Receipt:
+    return Receipt(event_id=event_id, is_new=is_new, is_sync=hook.is_sync)
 
 
 def _event(request: WebhookRequest, hook: Hook, data: Mapping[str, Any]) -> NewEvent:

@@ -3,7 +3,7 @@
 Which of them an event concerns is decided in `events.dispatch`; what a manifest wants in `projects`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -47,11 +47,18 @@ _MATCHING = (
 )
 
 
-_HOOK = (
-    sa.select(triggers.c.id, triggers.c.project_id, projects.c.org_id, triggers.c.is_sync, triggers.c.options)
+_HOOKS = (
+    sa.select(
+        triggers.c.slug,
+        triggers.c.id,
+        triggers.c.project_id,
+        projects.c.org_id,
+        triggers.c.is_sync,
+        triggers.c.options,
+    )
     .join(projects, projects.c.id == triggers.c.project_id)
     .where(
-        triggers.c.slug == sa.bindparam("slug"),
+        triggers.c.slug.in_(sa.bindparam("slugs", expanding=True)),
         triggers.c.type == str(TriggerType.WEBHOOK),
         sa.exists().where(deployments.c.project_id == triggers.c.project_id, deployments.c.state == "active"),
     )
@@ -205,12 +212,13 @@ def by_slug(tx: Tx, slug: str) -> Trigger | None:
     return _one(tx, _BY_SLUG, {"slug": slug})
 
 
-def hook(tx: Tx, slug: str) -> Hook | None:
-    """Return the webhook at an address; `None` where there is none, or its project is not deployed."""
-    row = tx.connection.execute(_HOOK, {"slug": slug}).one_or_none()
-    if row is None:
-        return None
-    return Hook(row.id, row.project_id, row.org_id, row.is_sync, row.options.get("auth") or None)
+def hooks(tx: Tx, slugs: Collection[str]) -> dict[str, Hook]:
+    """Return the webhooks at these addresses; those are left out whose project is not deployed."""
+    rows = tx.connection.execute(_HOOKS, {"slugs": list(slugs)})
+    return {
+        row.slug: Hook(row.id, row.project_id, row.org_id, row.is_sync, row.options.get("auth") or None)
+        for row in rows
+    }
 
 
 def of_project(tx: Tx, project_id: str) -> list[Trigger]:
