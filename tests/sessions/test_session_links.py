@@ -14,7 +14,7 @@ from ninelives_server.errors import NeedsReauth
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.stops import Stops
-from ninelives_server.store import journal, sessions, workers
+from ninelives_server.store import builds, journal, sessions, workers
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
@@ -94,6 +94,33 @@ async def test_a_session_says_that_its_environment_is_being_made(world: World, l
     worker.say("preparing", sid=session.id, ep=epoch - 1, packages=7)
     worker.say("preparing", sid=session.id, ep=epoch, packages=0)
     await until(lambda: says(""))
+
+
+async def test_what_uv_says_is_kept_with_the_build(world: World, links: Links):
+    """
+    Each worker's newest words stand beside those of others, so that they can be read when it is over.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    epoch = await worker.claim(session.id)
+    name = await world.store.read(lambda tx: workers.name_of(tx, worker.worker_id))
+    await world.store.write(lambda tx: builds.note_environment(tx, session.build_id, "elsewhere", "hm\n"))
+
+    async def kept() -> dict[str, str]:
+        logs = await world.store.read(lambda tx: builds.environment_logs(tx, session.build_id))
+        return {log.worker: log.text for log in logs}
+
+    async def says(text: str) -> bool:
+        return (await kept()).get(name) == text
+
+    worker.say("preparing", b"one\n", sid=session.id, ep=epoch, packages=2)
+    await until(lambda: says("one\n"))
+    worker.say("preparing", b"not mine", sid=session.id, ep=epoch - 1, packages=2)
+    worker.say("preparing", b"one\ntwo\n", sid=session.id, ep=epoch, packages=0)
+    await until(lambda: says("one\ntwo\n"))
+
+    assert await kept() == {name: "one\ntwo\n", "elsewhere": "hm\n"}
 
 
 async def test_a_session_from_claim_to_end(world: World, links: Links, scheduler: Scheduler):

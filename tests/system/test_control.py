@@ -1,6 +1,7 @@
 """Stopping, forking and checking real sessions on a real server."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,47 @@ def test_sessions_are_checked_forked_and_stopped(up, tmp_path):
     assert up.cli("session", "logs", session).stdout == "cleaned up after 300\n"
     watched = up.cli("session", "watch", session, "-o", "json").stdout.splitlines()
     assert [json.loads(line)["state"] for line in watched] == ["stopped"]
+
+
+WHEEL_INFO = {
+    "METADATA": "Metadata-Version: 2.1\nName: lower\nVersion: 1.0\n",
+    "WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "RECORD": "",
+}
+
+
+def test_a_session_is_followed_while_its_environment_is_made_and_while_it_prints(tmp_path):
+    """
+    The words of uv come while the session waits for them, its prints as it prints; both can be read afterwards.
+    """
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    with zipfile.ZipFile(wheels / "lower-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("lower.py", "VALUE = 1")
+        for name, text in WHEEL_INFO.items():
+            wheel.writestr(f"lower-1.0.dist-info/{name}", text)
+    server = running.Up(tmp_path / "data", env={"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)})
+    place = tmp_path / "orders"
+    place.mkdir()
+    (place / "requirements.txt").write_text("lower\n")
+    try:
+        server.start()
+        code = "import lower\ndef main(event):\n    print('one')\n    print('two', lower.VALUE)\n"
+        deployed = json.loads(deploy(server, place, code, "-o", "json").stdout)
+        start = ("session", "start", "orders", "main.py:main", "--wait", "-o", "json")
+        started = server.cli(*start)
+        build = json.loads(server.cli("build", "show", deployed["build_id"], "-o", "json").stdout)
+        session = json.loads(started.stdout)["id"]
+        followed = server.cli("session", "logs", session, "--follow")
+        lines = server.cli("session", "logs", session, "--follow", "-o", "json").stdout.splitlines()
+    finally:
+        server.stop()
+
+    assert "  uv:  + lower==1.0" in started.stderr
+    [log] = build["environment_logs"]
+    assert " + lower==1.0" in log["text"].splitlines()
+    assert followed.stdout == "one\ntwo 1\n"
+    assert "".join(json.loads(line)["text"] for line in lines) == followed.stdout
 
 
 def test_a_session_that_takes_too_much_says_so(up, tmp_path):

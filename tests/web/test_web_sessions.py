@@ -10,6 +10,7 @@ from site_world import Site, printed, step
 
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions import commit
+from ninelives_server.store import builds
 from ninelives_server.store import sessions as session_store
 from ninelives_server.store.core import Tx
 from ninelives_server.web import live, sessions, tails
@@ -53,6 +54,32 @@ async def test_a_session_whose_environment_is_being_made_says_so(site: Site):
 
     assert why in await site.text(f"/sessions/{session.id}")
     assert why in await site.text(f"/projects/{project.name}/sessions")
+
+
+async def test_what_uv_says_is_on_the_pages_of_session_and_build_as_it_says_it(site: Site):
+    """
+    The session's stream is told of its build's words; the build keeps them when the session goes on.
+    """
+    project, build = await site.project(requirements=("lower==1.0",))
+    session = await site.session(project)
+    store = site.services.store
+
+    def hold(tx: Tx) -> None:
+        session_store.hold(tx, session.id, "wrk_1", 1, is_first=True)
+        session_store.explain(tx, session.id, "its environment is being made: 1 package")
+
+    await store.write(hold)
+    assert "No worker has made it" in await site.text(f"/builds/{build.id}")
+    pages = (f"/sessions/{session.id}/live", f"/builds/{build.id}/live")
+    for number, path in enumerate(pages):
+        async with site.browser.stream("GET", path) as answer:
+            said = f"Downloading <numpy> {number}"
+            await store.write(lambda tx, said=said: builds.note_environment(tx, build.id, "wrk_1", said))
+            assert f"Downloading &lt;numpy&gt; {number}" in await heard(answer, f"numpy&gt; {number}")
+    await store.write(lambda tx: session_store.explain(tx, session.id, ""))
+
+    assert "What uv says" not in await site.text(f"/sessions/{session.id}")
+    assert "Downloading &lt;numpy&gt; 1" in await site.text(f"/builds/{build.id}")
 
 
 async def test_a_session_shows_its_steps_with_inputs_and_results_and_its_prints(site: Site):

@@ -88,6 +88,33 @@ async def test_credentials_of_an_index_are_not_in_the_words(
     assert "reader" not in str(caught.value)
 
 
+async def test_what_uv_says_is_told_to_all_who_wait_while_it_works(made: Environments) -> None:
+    """One makes it, both hear; where it is there already nothing is said."""
+    heard: list[list[str]] = [[], [], []]
+
+    await asyncio.gather(*(made.ensure(["lower==1.0", "upper==1.0"], tell.append) for tell in heard[:2]))
+    await made.ensure(["lower==1.0", "upper==1.0"], heard[2].append)
+
+    for told in heard[:2]:
+        lines = told[-1].splitlines()
+        assert lines[-2:] == [" + lower==1.0", " + upper==1.0"]
+        assert any(line.startswith("Installed 2 packages") for line in lines)
+        assert str(made._data_dir) not in told[-1]
+    assert heard[2] == []
+
+
+async def test_an_attempt_that_fails_is_told_as_well(made: Environments) -> None:
+    """The next attempt's words do not follow on those of this one."""
+    heard: list[str] = []
+
+    with pytest.raises(Invalid, match=r"(?s)cannot be made: (error|×).*lower==7\.0") as caught:
+        await made.ensure(["lower==7.0"], heard.append)
+
+    assert "lower==7.0" in heard[-1]
+    assert "Using Python" not in str(caught.value)
+    assert made._words == {}
+
+
 @pytest.mark.parametrize("line", ["-r other.txt", "--index-url https://example.org", "  -e ."])
 async def test_options_are_refused_with_their_line(made: Environments, line: str) -> None:
     """They name files and places that workers do not have."""

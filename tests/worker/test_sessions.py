@@ -36,12 +36,31 @@ async def test_a_worker_says_that_it_makes_an_environment_and_why_it_cannot(
 
     await bench.run("ses_1")
 
-    told = [(frame.type, frame.head.get("packages")) for frame in row.frames]
-    assert told[:2] == [("preparing", 1), ("preparing", 0)]
+    told = [frame for frame in row.frames if frame.type == "preparing"]
+    assert [frame.type for frame in row.frames[: len(told)]] == ["preparing"] * len(told)
+    assert (told[0].head["packages"], told[-1].head["packages"]) == (1, 0)
+    assert "nowhere==1.0" in told[-1].body.decode()
     assert row.frames[-1].type in {"died", "done"}
     said = str(row.frames[-1].head)
     assert "the environment cannot be made" in said
     assert "nowhere==1.0" in said
+
+
+async def test_of_the_sessions_that_wait_for_an_environment_one_says_what_uv_says(
+    bench, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst of them must not send the same log many times; each says that it waits."""
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    rows = [server.add(f"ses_{k}", "result = 42", ["nowhere==1.0"]) for k in (1, 2)]
+
+    await asyncio.gather(bench.run("ses_1"), bench.run("ses_2"))
+
+    told = [[frame for frame in row.frames if frame.type == "preparing"] for row in rows]
+    bodies = sorted("".join(frame.body.decode() for frame in frames) for frames in told)
+    assert [frames[0].head["packages"] for frames in told] == [1, 1]
+    assert [frames[-1].head["packages"] for frames in told] == [0, 0]
+    assert "nowhere==1.0" in bodies[1]
 
 
 async def test_a_session_that_nobody_needs_to_run_is_not_started(bench, server: FakeServer) -> None:

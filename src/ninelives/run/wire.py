@@ -31,6 +31,7 @@ Worker -> server
     runs       sessions[{sid,ep}]      what it runs now, every 2 s
     claim      sid activity_id attempt
     preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
+                                       body: what uv has said so far, or nothing new
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker

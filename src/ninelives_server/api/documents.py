@@ -68,8 +68,16 @@ class EntrypointDoc(Document):
     args: list[str]
 
 
+class EnvironmentLogDoc(Document):
+    """What uv said when a worker made a build's environment."""
+
+    worker: str
+    at: datetime
+    text: str
+
+
 class BuildDoc(Document):
-    """A build; `requirements` is the resolved set."""
+    """A build; `requirements` is the resolved set, `environment_logs` only where one build is asked for."""
 
     id: str
     project_id: str
@@ -77,8 +85,15 @@ class BuildDoc(Document):
     size_bytes: int
     entrypoints: list[EntrypointDoc]
     requirements: list[str]
+    environment_logs: list[EnvironmentLogDoc] = []
     created_at: datetime
     created_by: str
+
+    @classmethod
+    def of(cls, build: projects.Build, logs: Sequence[projects.EnvironmentLog]) -> "BuildDoc":
+        """Make the document of one build."""
+        said = many(EnvironmentLogDoc, logs)
+        return cls.model_validate(build).model_copy(update={"environment_logs": said})
 
 
 class DeploymentDoc(Document):
@@ -286,6 +301,10 @@ class SessionDoc(Document):
     state_since: datetime
     queue_reason: str
     queue_position: int | None = None
+    environment_log: str = Field(
+        default="",
+        description="what uv said when the environment was made for this session; empty where it was there",
+    )
     memo: dict[str, str]
     traceparent: str | None
     epoch: int
@@ -300,11 +319,18 @@ class SessionDoc(Document):
 
     @classmethod
     def of(
-        cls, session: sessions.Session, *, result: Any = None, error: dict[str, Any] | None = None
+        cls,
+        session: sessions.Session,
+        *,
+        result: Any = None,
+        error: dict[str, Any] | None = None,
+        environment_log: str = "",
     ) -> "SessionDoc":
         """Make the document of a session."""
-        own = {n: getattr(session, n) for n in cls.model_fields if n not in {"result", "error", "memo"}}
-        return cls(**own, memo=dict(session.memo), result=result, error=error)
+        more = {"result", "error", "memo", "environment_log"}
+        own = {n: getattr(session, n) for n in cls.model_fields if n not in more}
+        memo = dict(session.memo)
+        return cls(**own, memo=memo, result=result, error=error, environment_log=environment_log)
 
 
 class WorkerDoc(Document):

@@ -174,8 +174,9 @@ async def list_builds(
 
 @router.get("/builds/{build_id}")
 async def show_build(build_id: str, services: TheServices, actor: TheActor) -> documents.BuildDoc:
-    """Show a build."""
-    return documents.BuildDoc.model_validate(await services.projects.build(actor, build_id))
+    """Show a build, and how its environment was made."""
+    build = await services.projects.build(actor, build_id)
+    return documents.BuildDoc.of(build, await services.projects.environment_logs(actor, build_id))
 
 
 @router.get("/projects/{project}/deployments")

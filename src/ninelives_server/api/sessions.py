@@ -1,12 +1,9 @@
-"""Sessions and events over HTTP, live streams included."""
+"""Sessions and events over HTTP; their live streams are `watching`'s."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ninelives_server.api import documents
@@ -16,9 +13,6 @@ from ninelives_server.model.sessions import SessionState
 from ninelives_server.services import Services
 
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
-
-#: A stream says something at least this often, so that proxies keep it open. seconds
-KEEPALIVE = 15
 
 
 class NewRun(BaseModel):
@@ -68,9 +62,12 @@ class FilterAnswer(BaseModel):
     matches: bool | None = None
 
 
-async def _session(services: Services, actor: Actor, session_id: str) -> documents.SessionDoc:
+async def session_document(services: Services, actor: Actor, session_id: str) -> documents.SessionDoc:
+    """Return a session's document, with its result or error."""
     detail = await services.sessions.get(actor, session_id)
-    return documents.SessionDoc.of(detail.session, result=detail.result, error=detail.error)
+    return documents.SessionDoc.of(
+        detail.session, result=detail.result, error=detail.error, environment_log=detail.environment_log
+    )
 
 
 @router.post("/projects/{project}/sessions", status_code=201)
@@ -122,7 +119,7 @@ async def list_sessions(
 @router.get("/sessions/{session_id}")
 async def show_session(session_id: str, services: TheServices, actor: TheActor) -> documents.SessionDoc:
     """Show a session with its result or error."""
-    return await _session(services, actor, session_id)
+    return await session_document(services, actor, session_id)
 
 
 @router.get("/sessions/{session_id}/steps")
@@ -159,7 +156,7 @@ async def stop_session(
 ) -> documents.SessionDoc:
     """Ask a session to stop; kill it when the grace is over."""
     await services.sessions.stop(actor, session_id, reason=stop.reason, kill=stop.kill, grace=stop.grace)
-    return await _session(services, actor, session_id)
+    return await session_document(services, actor, session_id)
 
 
 @router.post("/sessions/{session_id}/fork", status_code=201)
@@ -169,41 +166,6 @@ async def fork_session(
     """Make a session that has the records before a step of this one, and goes on from there."""
     made = await services.sessions.fork(actor, session_id, from_step=fork.from_step, build=fork.build)
     return documents.SessionDoc.of(made.session)
-
-
-@router.get("/sessions/{session_id}/watch")
-async def watch_session(
-    session_id: str, request: Request, services: TheServices, actor: TheActor
-) -> StreamingResponse:
-    """Stream the session's document at each change, as server-sent events, until it has ended."""
-    first = await _session(services, actor, session_id)
-
-    async def changes() -> AsyncIterator[str]:
-        document = first
-        with services.store.notices.subscribed("session", session_id) as notice:
-            while True:
-                yield f"event: session\ndata: {document.model_dump_json()}\n\n"
-                if document.state.is_terminal:
-                    return
-                while not await _next(notice, services.stopping):
-                    if services.stopping.is_set() or await request.is_disconnected():
-                        return
-                    yield ": still here\n\n"
-                notice.take()
-                document = await _session(services, actor, session_id)
-
-    return StreamingResponse(changes(), media_type="text/event-stream")
-
-
-async def _next(notice: asyncio.Event, stopping: asyncio.Event) -> bool:
-    """Wait for a notice; tell whether there was one before the keepalive time or the stop."""
-    waits = [asyncio.ensure_future(notice.wait()), asyncio.ensure_future(stopping.wait())]
-    try:
-        await asyncio.wait(waits, timeout=KEEPALIVE, return_when=asyncio.FIRST_COMPLETED)
-        return notice.is_set() and not stopping.is_set()
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 @router.get("/workers")

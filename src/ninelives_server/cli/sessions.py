@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
+from ninelives_server.cli import following
 from ninelives_server.cli import output as out
-from ninelives_server.cli.client import FAILED, USAGE, Client, connect, fail, segment
-
-_TERMINAL = {"completed", "error", "stopped"}
+from ninelives_server.cli.client import FAILED, USAGE, connect, fail, segment
 
 
 @click.group()
@@ -62,20 +61,10 @@ def start(
     )
     if wait:
         out.say(f"session {document['id']} started")
-        document = _wait(client, document["id"])
+        document = following.until_the_end(client, document["id"])
     out.document(output, document, out.fields)
     if wait and document["state"] != "completed":
         raise SystemExit(FAILED)
-
-
-def _wait(client: Client, session_id: str) -> Any:
-    """Follow the stream until the end; it may break when the server restarts."""
-    document = client.call("GET", f"/sessions/{segment(session_id)}")
-    while document["state"] not in _TERMINAL:
-        for document in client.stream(f"/sessions/{segment(session_id)}/watch"):  # noqa: B007
-            pass
-        document = client.call("GET", f"/sessions/{segment(session_id)}")
-    return document
 
 
 @session.command("list")
@@ -111,9 +100,15 @@ def show(session_id: str, output: str) -> None:
 
 @session.command("logs")
 @click.argument("session_id")
+@click.option(
+    "--follow", "-f", is_flag=True, help="go on until it has ended (with -o json: a document a line)"
+)
 @out.option
-def logs(session_id: str, output: str) -> None:
+def logs(session_id: str, follow: bool, output: str) -> None:
     """Print exactly what user code printed."""
+    if follow:
+        following.follow_logs(connect(), session_id, output)
+        return
     items = connect().pages(f"/sessions/{segment(session_id)}/logs", by="after")
     if output == "json":
         click.echo(json.dumps({"items": items, "next_cursor": None}, ensure_ascii=False))
@@ -167,8 +162,4 @@ def fork(session_id: str, from_step: int, build: str, output: str) -> None:
 @out.option
 def watch(session_id: str, output: str) -> None:
     """Print the session at each change until it has ended (with -o json: a document a line)."""
-    for document in connect().stream(f"/sessions/{segment(session_id)}/watch"):
-        if output == "json":
-            click.echo(json.dumps(document, ensure_ascii=False))
-        else:
-            click.echo(f"{document['state_since']}  {document['state']}")
+    following.watch(connect(), session_id, output)

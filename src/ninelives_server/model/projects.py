@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId
 
@@ -81,6 +82,20 @@ class Build:
     manifest: Mapping[str, object] | None
     created_at: datetime
     created_by: str
+
+
+class EnvironmentLog(NamedTuple):
+    """What uv said when a worker made a build's environment.
+
+    Attributes:
+        worker: Its name.
+        at: When it said the last of it.
+        text: The newest 64,000 characters, without credentials.
+    """
+
+    worker: str
+    at: datetime
+    text: str
 
 
 class DeploymentState(StrEnum):

@@ -5,6 +5,7 @@ Connections have a service of their own; what a trigger listens to and when it r
 
 import asyncio
 import builtins
+from collections.abc import Sequence
 from typing import Protocol
 
 from ninelives_server import ids, log
@@ -19,6 +20,7 @@ from ninelives_server.model.projects import (
     Deployment,
     DeploymentState,
     DeployResult,
+    EnvironmentLog,
     Project,
     Variable,
 )
@@ -292,6 +294,15 @@ class Projects:
         """Return a build."""
         actor.needs(Role.VIEWER)
         return await self._store.read(lambda tx: find.build(tx, actor, build_id))
+
+    async def environment_logs(self, actor: Actor, build_id: str) -> Sequence[EnvironmentLog]:
+        """Return what uv said on each worker that made a build's environment, the newest first."""
+        actor.needs(Role.VIEWER)
+
+        def read(tx: Tx) -> Sequence[EnvironmentLog]:
+            return builds.environment_logs(tx, find.build(tx, actor, build_id).id)
+
+        return await self._store.read(read)
 
     async def bundle_of(self, build_id: str) -> bytes:
         """Return the files of a build as a gzipped tar, for a worker that runs a session of it.

@@ -15,7 +15,7 @@ from ninelives_server.sessions import ends, forks, limits
 from ninelives_server.sessions.commit import RECORD_LIMIT, Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import inbox, journal, sessions
+from ninelives_server.store import builds, inbox, journal, sessions, workers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.vault.vault import Vault
 
@@ -90,9 +90,14 @@ class Journal:
         """Let a worker that came back keep a session that it still runs; `False` where it may not."""
         return await self._store.write(lambda tx: _adopt(tx, worker_id, session_id, epoch))
 
-    async def prepare(self, worker_id: str, session_id: str, epoch: int, packages: int) -> None:
-        """Note that a worker makes the environment of a session that it holds; no packages: not any more."""
-        await self._store.write(lambda tx: _prepare(tx, worker_id, session_id, epoch, packages))
+    async def prepare(
+        self, worker_id: str, session_id: str, epoch: int, packages: int, said: str = ""
+    ) -> None:
+        """Note that a worker makes the environment of a session that it holds; no packages: not any more.
+
+        What uv has `said` so far is kept with the session's build.
+        """
+        await self._store.write(lambda tx: _prepare(tx, worker_id, session_id, epoch, packages, said))
 
     async def release(self, session_id: str, epoch: int) -> bool:
         """Take a session from a worker that is lost; `False` where it does not hold it any more."""
@@ -172,7 +177,7 @@ class Journal:
         return True
 
 
-def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int) -> None:
+def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int, said: str) -> None:
     session = sessions.by_id(tx, session_id, lock=True)
     if session is None or session.state.is_terminal:
         return
@@ -181,6 +186,8 @@ def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int)
     count = "1 package" if packages == 1 else f"{packages} packages"
     sessions.explain(tx, session_id, f"its environment is being made: {count}" if packages else "")
     tx.notify("session", session_id)
+    if said:
+        builds.note_environment(tx, session.build_id, workers.name_of(tx, worker_id), said)
 
 
 def _adopt(tx: Tx, worker_id: str, session_id: str, epoch: int) -> bool:

@@ -229,9 +229,10 @@ class Link:
         """Note that a session's environment is being made, or not any more; in the order of the frames."""
         head = frame.head
         session_id, epoch, packages = str(head["sid"]), int(head["ep"]), int(head.get("packages") or 0)
+        said = frame.body.decode("utf-8", "replace")
         try:
             async with self._notes:
-                await self._parts.journal.prepare(self.worker_id, session_id, epoch, packages)
+                await self._parts.journal.prepare(self.worker_id, session_id, epoch, packages, said)
         except Exception:
             # It is for people only: the session goes on without.
             logger.exception("session.not_noted", session_id=session_id)

@@ -16,7 +16,7 @@ from ninelives_server.sessions import commit, ends, forks, links, pages, queues,
 from ninelives_server.sessions.forks import Forks
 from ninelives_server.sessions.pages import Page
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, journal, sessions, workers
+from ninelives_server.store import audit, builds, journal, sessions, workers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.store.sessions import Filters
@@ -38,6 +38,7 @@ class SessionDetail:
         position: Its place in its line, or among those that wait for a slot, from 1; else `None`.
         records: In its journal, which takes `record_limit` of them.
         is_nearly_full: The session goes on, and its journal is near its limit.
+        environment_log: What uv said when its environment was made for it; empty where it was there already.
     """
 
     session: Session
@@ -47,6 +48,7 @@ class SessionDetail:
     records: int = 0
     record_limit: int = commit.RECORD_LIMIT
     is_nearly_full: bool = False
+    environment_log: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +260,7 @@ class Sessions:
             record_limit=commit.RECORD_LIMIT,
             is_nearly_full=not session.state.is_terminal
             and records >= commit.RECORD_LIMIT * commit.NEARLY_FULL,
+            environment_log=builds.environment_log_of(tx, session.id),
         )
 
     def _step(self, tx: Tx, session: Session, row: Row) -> Step:

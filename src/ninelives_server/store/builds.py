@@ -5,14 +5,20 @@ A bundle is kept in sealed parts of at most 1 MB; sealing is left to the caller.
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from ninelives_server.ids import BuildId, DeploymentId, ProjectId
-from ninelives_server.model.projects import Build, Deployment, DeploymentState, Entrypoint
+from ninelives_server.model.projects import Build, Deployment, DeploymentState, Entrypoint, EnvironmentLog
 from ninelives_server.store.core import Tx
-from ninelives_server.store.tables import blobs, builds, deployments, sessions
+from ninelives_server.store.tables import blobs, builds, deployments, sessions, workers
+
+#: So much of what uv said on a worker is kept, of so many workers. characters, workers
+_LOG, _LOGS = 64_000, 5
+#: All but what may be long and is seldom looked at.
+_COLUMNS = [column for column in builds.c if column.name != "environment_logs"]
 
 
 def _build(row: sa.Row[Any]) -> Build:
@@ -43,6 +49,7 @@ def insert(tx: Tx, build: Build) -> None:
             entrypoints=[{**asdict(item), "args": list(item.args)} for item in build.entrypoints],
             requirements=list(build.requirements),
             manifest=sa.null() if build.manifest is None else dict(build.manifest),
+            environment_logs=[],
             created_at=build.created_at,
             created_by=build.created_by,
         )
@@ -51,21 +58,61 @@ def insert(tx: Tx, build: Build) -> None:
 
 def by_id(tx: Tx, build_id: str) -> Build | None:
     """Return a build."""
-    row = tx.connection.execute(sa.select(builds).where(builds.c.id == build_id)).one_or_none()
+    row = tx.connection.execute(sa.select(*_COLUMNS).where(builds.c.id == build_id)).one_or_none()
     return None if row is None else _build(row)
 
 
 def by_sha256(tx: Tx, project_id: str, sha256: str) -> Build | None:
     """Return the project's build of this content."""
     row = tx.connection.execute(
-        sa.select(builds).where(builds.c.project_id == project_id, builds.c.sha256 == sha256)
+        sa.select(*_COLUMNS).where(builds.c.project_id == project_id, builds.c.sha256 == sha256)
     ).one_or_none()
     return None if row is None else _build(row)
 
 
+def environment_logs(tx: Tx, build_id: str) -> list[EnvironmentLog]:
+    """Return what uv said on each worker that made a build's environment, the newest first."""
+    query = sa.select(builds.c.environment_logs).where(builds.c.id == build_id)
+    return [
+        EnvironmentLog(item["worker"], datetime.fromisoformat(item["at"]), item["text"])
+        for item in tx.connection.execute(query).scalar_one_or_none() or ()
+    ]
+
+
+def environment_log_of(tx: Tx, session_id: str) -> str:
+    """Return what uv said on a session's worker since that took it; of an ended one, on any until then."""
+    query = (
+        sa.select(sessions.c.claimed_at, sessions.c.ended_at, sessions.c.build_id, workers.c.name)
+        .outerjoin(workers, workers.c.id == sessions.c.worker_id)
+        .where(sessions.c.id == session_id)
+    )
+    row = tx.connection.execute(query).one()
+    if row.claimed_at is None:
+        return ""
+    return next(
+        (
+            log.text
+            for log in environment_logs(tx, row.build_id)
+            if row.claimed_at <= log.at <= (row.ended_at or tx.now) and row.name in {None, log.worker}
+        ),
+        "",
+    )
+
+
+def note_environment(tx: Tx, build_id: str, worker: str, text: str) -> None:
+    """Keep what uv has said on a worker, instead of what it said there before; only the newest are kept."""
+    row = builds.c.id == build_id
+    tx.connection.execute(sa.select(builds.c.id).where(row).with_for_update())
+    others = [log for log in environment_logs(tx, build_id) if log.worker != worker]
+    kept = [EnvironmentLog(worker, tx.now, text[-_LOG:].replace("\0", "")), *others][:_LOGS]
+    value = [{"worker": log.worker, "at": log.at.isoformat(), "text": log.text} for log in kept]
+    tx.connection.execute(sa.update(builds).where(row).values(environment_logs=value))
+    tx.notify("build", build_id)
+
+
 def of_project(tx: Tx, project_id: str) -> list[Build]:
     """Return a project's builds, newest first."""
-    query = sa.select(builds).where(builds.c.project_id == project_id).order_by(builds.c.id.desc())
+    query = sa.select(*_COLUMNS).where(builds.c.project_id == project_id).order_by(builds.c.id.desc())
     return [_build(row) for row in tx.connection.execute(query)]
 
 

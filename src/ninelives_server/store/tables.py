@@ -127,6 +127,7 @@ builds = sa.Table(
     sa.Column("entrypoints", sa.JSON, nullable=False),  # [{file, name, line, args}]
     sa.Column("requirements", sa.JSON, nullable=False),  # the resolved set, pinned; [] for none
     sa.Column("manifest", sa.JSON),
+    sa.Column("environment_logs", sa.JSON, nullable=False),  # [{worker, at, text}], the newest first
     *made(),
     sa.UniqueConstraint("project_id", "sha256"),
 )
@@ -324,7 +325,7 @@ sessions = sa.Table(
     sa.Column("is_durable", sa.Boolean, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),  # created, running, waiting, completed, error, stopped
     sa.Column("state_since", Utc, nullable=False),
-    sa.Column("queue_reason", sa.Text, nullable=False, default=""),  # why it is still `created`
+    sa.Column("queue_reason", sa.Text, nullable=False, default=""),  # why its code does not run yet
     sa.Column("queue_key", sa.String(64)),  # digest of its key's value: one at a time of each
     sa.Column("admitted_at", Utc),  # when the limits let it start; NULL while it queues
     sa.Column("memo", sa.JSON, nullable=False),

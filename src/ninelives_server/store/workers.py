@@ -80,6 +80,13 @@ def listing(tx: Tx, *, seen_within: timedelta) -> list[Worker]:
     return [Worker(*row) for row in tx.connection.execute(query)]
 
 
+def name_of(tx: Tx, worker_id: str) -> str:
+    """Return a worker's name, which outlives its process; its id where it has none."""
+    worker = tables.workers.c
+    query = sa.select(worker.name).where(worker.id == worker_id)
+    return tx.connection.execute(query).scalar_one_or_none() or worker_id
+
+
 def in_use(tx: Tx) -> dict[str, int]:
     """Return how many sessions each worker runs now."""
     session = tables.sessions.c

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope, Send
 
 from ninelives_server.web import (
     addresses,
+    builds,
     connections,
     events,
     guards,
@@ -21,7 +22,18 @@ from ninelives_server.web import (
 )
 
 router = APIRouter(include_in_schema=False)
-for module in (login, oauth, guides, projects, connections, triggers, sessions, events, settings_pages):
+for module in (
+    login,
+    oauth,
+    guides,
+    projects,
+    builds,
+    connections,
+    triggers,
+    sessions,
+    events,
+    settings_pages,
+):
     router.routes.extend(module.router.routes)  # see `api.app`
 
 #: Programs ask below these; they get no pages.

@@ -251,7 +251,8 @@ async def session_live(view: Member, session_id: str) -> Response:
         html = view.fragment("_session.html", {**context, **around})
         return live.Part(html, is_over=context["is_over"])
 
-    return live.stream(view, [("session", session_id)], render)
+    channels = [("session", session_id), ("build", detail.session.build_id)]
+    return live.stream(view, channels, render)
 
 
 @router.get("/sessions/{session_id}/steps")

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import venv
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,6 +25,7 @@ from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid
 from ninelives_server.worker import isolation, tidy, zygotes
+from ninelives_server.worker.words import Tell, Words
 
 logger = log.get(__name__)
 
@@ -35,8 +36,6 @@ _LOOK = 0.1
 #: The resolver's words in an error; the rest goes to the log. characters
 _WORDS = 4000
 _DONE = ".complete"
-#: Name and password in an address, such as that of an index of one's own.
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 #: What uv may take from our environment: its own settings and the way to the network.
 _FORWARDED = re.compile(r"(?i)(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR))")
 
@@ -67,6 +66,7 @@ class Environments:
         self._mode = mode
         self._private = private
         self._locks: dict[str, asyncio.Lock] = {}
+        self._words: dict[str, Words] = {}
 
     async def resolve(self, requirements: str) -> list[str]:
         """Return the exact packages that a `requirements.txt` stands for here; nothing for an empty one.
@@ -90,11 +90,13 @@ class Environments:
                 "--python",
                 isolation.base_python(),
             ]
-            code, words = await self._uv(
-                ["pip", "compile", *options, "-o", str(target), str(source)], scratch
+            words = Words()
+            words.begin(f"{scratch}/")
+            code = await self._uv(
+                ["pip", "compile", "--quiet", *options, "-o", str(target), str(source)], scratch, words
             )
             if code != 0:
-                raise Invalid(_excuse("requirements.txt cannot be resolved", words, scratch))
+                raise Invalid(_excuse("requirements.txt cannot be resolved", words))
             return _lines(target.read_text(encoding="utf-8"))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -103,8 +105,13 @@ class Environments:
         """Say whether the environment with exactly these packages is there already."""
         return (self._directory / digest_of(requirements) / _DONE).exists()
 
-    async def ensure(self, requirements: Sequence[str]) -> Environment:
+    async def ensure(self, requirements: Sequence[str], tell: Tell = lambda _: None) -> Environment:
         """Return the environment with exactly these packages; make it if it is not there.
+
+        Args:
+            requirements: The packages.
+            tell: Gets what uv has said so far, again and again while it works; also where the environment
+                is already being made for somebody else.
 
         Raises:
             Invalid: They cannot be installed; in uv's words.
@@ -112,24 +119,41 @@ class Environments:
         digest = digest_of(requirements)
         environment = Environment(digest, self._directory / digest)
         if not (environment.prefix / _DONE).exists():
-            async with self._lock(digest):
-                if not (environment.prefix / _DONE).exists():
-                    await self._create(environment, requirements)
+            with self._heard(digest, tell) as words:
+                async with self._lock(digest, words):
+                    if not (environment.prefix / _DONE).exists():
+                        await self._create(environment, requirements, words)
         tidy.used(environment.prefix)
         return environment
 
+    @contextlib.contextmanager
+    def _heard(self, digest: str, tell: Tell) -> Iterator[Words]:
+        """Yield what is said about an environment that is being made; `tell` hears it meanwhile."""
+        words = self._words.setdefault(digest, Words())
+        try:
+            with words.told(tell):
+                yield words
+        finally:
+            if not words.is_heard:
+                self._words.pop(digest, None)
+
     @contextlib.asynccontextmanager
-    async def _lock(self, digest: str) -> AsyncIterator[None]:
+    async def _lock(self, digest: str, words: Words) -> AsyncIterator[None]:
         """Keep others from making the same environment: in this process, and on this data directory."""
         self._directory.mkdir(parents=True, exist_ok=True)
         async with self._locks.setdefault(digest, asyncio.Lock()):
             with (self._directory / f".lock-{digest}").open("w") as file:
-                while not _is_ours(file):  # noqa: ASYNC110  # another process does not tell when it unlocks
+                is_ours = _is_ours(file)
+                if not is_ours:
+                    words.add("Another worker on this machine is making it")
+                while not is_ours:  # another process does not tell when it unlocks
                     await asyncio.sleep(_LOOK)
+                    is_ours = _is_ours(file)
                 yield
 
-    async def _create(self, environment: Environment, requirements: Sequence[str]) -> None:
+    async def _create(self, environment: Environment, requirements: Sequence[str], words: Words) -> None:
         prefix = environment.prefix
+        words.begin(f"{prefix}/", f"{self._data_dir}/")
         if prefix.exists():  # an attempt that did not come to its end
             await asyncio.to_thread(shutil.rmtree, prefix)
         logger.info("environment.started", environment=environment.digest, packages=len(requirements))
@@ -139,9 +163,9 @@ class Environments:
             wanted = prefix / "requirements.txt"
             wanted.write_text("\n".join(requirements) + "\n", encoding="utf-8")
             options = ["--compile-bytecode", "--python", str(prefix / "bin" / "python")]
-            code, words = await self._uv(["pip", "install", *options, "-r", str(wanted)], prefix)
+            code = await self._uv(["pip", "install", *options, "-r", str(wanted)], prefix, words)
             if code != 0:
-                raise Invalid(_excuse("the environment cannot be made", words, prefix))
+                raise Invalid(_excuse("the environment cannot be made", words))
         (prefix / _DONE).touch()
         logger.info("environment.created", environment=environment.digest)
 
@@ -156,7 +180,7 @@ class Environments:
         mode = await self._confinement()
         await asyncio.to_thread(_give_once, directory, mode)
 
-    async def _uv(self, arguments: Sequence[str], place: Path) -> tuple[int, str]:
+    async def _uv(self, arguments: Sequence[str], place: Path, words: Words) -> int:
         """Run uv confined, with `place` and the cache as the only things below the data directory."""
         await self._make(self._cache)
         show = [Path(uv.find_uv_bin()), *_named(self._data_dir)]
@@ -167,24 +191,25 @@ class Environments:
             show=show,
             write=[place, self._cache],
         )
-        command = [uv.find_uv_bin(), *arguments, "--quiet", "--cache-dir", str(self._cache)]
+        command = [uv.find_uv_bin(), *arguments, "--cache-dir", str(self._cache)]
         spec = {"plan": plan, "command": command, "environ": _environ(place)}
         ours, theirs = os.pipe()
         process, control = zygotes.launch(self._sdk, spec, output=theirs)
         os.close(theirs)
         try:
             async with asyncio.timeout(_PATIENCE):
-                words = await asyncio.to_thread(_read, ours)
+                await asyncio.to_thread(_read, ours, asyncio.get_running_loop(), words)
                 code = await asyncio.to_thread(process.wait)
         except TimeoutError:
-            return 1, f"it took more than {_PATIENCE:.0f} s"
+            words.add(f"error: it took more than {_PATIENCE:.0f} s")
+            return 1
         finally:
             process.kill()
             process.wait()
             control.close()
         if code != 0:
-            logger.warning("environment.failed", words=words[-_WORDS:])
-        return code, words
+            logger.warning("environment.failed", words=words.text[-_WORDS:])
+        return code
 
 
 def _is_ours(file: IO[str]) -> bool:
@@ -249,12 +274,12 @@ def _named(data_dir: Path) -> list[Path]:
     return [path for path in paths if path.exists() and not data_dir.is_relative_to(path)]
 
 
-def _read(fd: int) -> str:
-    """Return what uv says, without the credentials of an index."""
+def _read(fd: int, loop: asyncio.AbstractEventLoop, words: Words) -> None:
+    """Pass on what uv says, from a thread of its own, until it has nothing more to say."""
     with os.fdopen(fd, "rb") as file:
-        return _CREDENTIALS.sub("***@", file.read().decode(errors="replace"))
+        for line in file:
+            loop.call_soon_threadsafe(words.add, line.decode(errors="replace"))
 
 
-def _excuse(what: str, words: str, place: Path) -> str:
-    said = words.replace(f"{place}/", "").strip()
-    return f"{what}: {said[-_WORDS:] or 'uv said nothing'}"
+def _excuse(what: str, words: Words) -> str:
+    return f"{what}: {words.point()[-_WORDS:] or 'uv said nothing'}"

@@ -67,6 +67,30 @@ class Parts:
     groups: Groups | None = None
 
 
+@dataclass(slots=True)
+class Preparing:
+    """A session whose environment is being made; kept while it runs, to be told again over a new link.
+
+    Attributes:
+        said: What uv has said so far; empty where another session of the same build passes it on.
+    """
+
+    claim: Claim
+    said: str = ""
+    is_over: bool = False
+
+    def is_for(self, build_sha256: str) -> bool:
+        """Tell whether it still waits for what this build needs."""
+        return not self.is_over and self.claim.build_sha256 == build_sha256
+
+    @property
+    def frame(self) -> bytes:
+        """The frame that tells how it stands."""
+        packages = 0 if self.is_over else len(self.claim.requirements)
+        head = {"t": "preparing", "sid": self.claim.session_id, "ep": self.claim.epoch, "packages": packages}
+        return wire.encode(head, self.said.encode())
+
+
 class Supervisor:
     """Runs the sessions of one worker. It is the link's peer."""
 
@@ -76,7 +100,7 @@ class Supervisor:
         self._patience = link_patience
         self._running: dict[str, Running] = {}
         self._claims: dict[str, tuple[bytes, asyncio.Future[Running | None]]] = {}
-        self._preparing: dict[str, bytes] = {}
+        self._preparing: dict[str, Preparing] = {}
         self._send: Callable[[bytes], None] = lambda _: None
         self._watchdog: asyncio.TimerHandle | None = None
         self._checker = Checker(
@@ -124,8 +148,8 @@ class Supervisor:
             self._watchdog.cancel()
         for frame, _ in self._claims.values():
             self._send(frame)
-        for frame in self._preparing.values():
-            self._send(frame)
+        for preparing in self._preparing.values():
+            self._send(preparing.frame)
         for running in self._running.values():
             running.resend()
 
@@ -264,17 +288,20 @@ class Supervisor:
         environments = self._parts.environments
         if not claim.requirements or environments.has(claim.requirements):
             return await environments.ensure(claim.requirements)
-        about = {"t": "preparing", "sid": claim.session_id, "ep": claim.epoch}
-        self._prepare(claim.session_id, wire.encode({**about, "packages": len(claim.requirements)}))
+        preparing = self._preparing[claim.session_id] = Preparing(claim)
+        self._send(preparing.frame)
         try:
-            return await environments.ensure(claim.requirements)
+            return await environments.ensure(claim.requirements, lambda said: self._say(preparing, said))
         finally:
-            self._prepare(claim.session_id, wire.encode({**about, "packages": 0}))
+            preparing.is_over = True
+            self._send(preparing.frame)
 
-    def _prepare(self, session_id: str, frame: bytes) -> None:
-        """Tell the server, now and again after the link was lost."""
-        self._preparing[session_id] = frame
-        self._send(frame)
+    def _say(self, preparing: Preparing, said: str) -> None:
+        """Pass on what uv says; of those that wait for the same, one is enough."""
+        sha256 = preparing.claim.build_sha256
+        if preparing is next(other for other in self._preparing.values() if other.is_for(sha256)):
+            preparing.said = said
+            self._send(preparing.frame)
 
     @contextlib.asynccontextmanager
     async def _workplace(self, claim: Claim, build: Path) -> AsyncIterator[Path | None]:

@@ -199,6 +199,7 @@ def upgrade() -> None:
         sa.Column("entrypoints", sa.JSON(), nullable=False),
         sa.Column("requirements", sa.JSON(), nullable=False),
         sa.Column("manifest", sa.JSON(), nullable=True),
+        sa.Column("environment_logs", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("created_by", sa.String(length=40), nullable=False),
         sa.ForeignKeyConstraint(
