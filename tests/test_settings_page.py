@@ -50,5 +50,7 @@ def test_defaults_are_those_of_the_code():
         assert rows[f"NINELIVES_{name}"] == str(defaults[f"NINELIVES_{name}"])
     for name in ("MEMORY_MB", "CPU_SECONDS", "WALL_SECONDS", "OPEN_FILES", "PROCESSES", "OUTPUT_MB"):
         assert rows[f"NINELIVES_LIMITS__{name}"] == str(defaults[f"NINELIVES_LIMITS__{name}"])
+    for name in ("RECORDS", "SIZE_MB"):
+        assert rows[f"NINELIVES_JOURNAL__{name}"] == str(defaults[f"NINELIVES_JOURNAL__{name}"])
     for name in ("EVENTS", "SESSIONS", "LOGS", "AUDIT"):
         assert rows[f"NINELIVES_RETENTION__{name}"] == str(defaults[f"NINELIVES_RETENTION__{name}"])

@@ -257,7 +257,7 @@ def _composed(
         accounts=connections,
         base_url=settings.base_url,
         ca_file=str(settings.ca_file) if settings.ca_file else None,
-        limits=Limits(defaults=settings.limits),
+        limits=Limits(defaults=settings.limits, journal=settings.journal),
     )
     sessions = Sessions(store=store, vault=vault, starts=starts)
     calls = Calls(vault=vault, starts=starts, filters=filters)

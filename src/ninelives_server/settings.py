@@ -104,6 +104,18 @@ class LimitSettings(BaseModel):
     locked: bool = False
 
 
+class JournalSettings(BaseModel):
+    """`NINELIVES_JOURNAL__…`: what a session's journal may hold before the session ends; 0 is no limit.
+
+    Attributes:
+        records: Steps, waits, values and logs together.
+        size_mb: Their values and previews, as they are stored.
+    """
+
+    records: int = Field(default=100_000, ge=0)
+    size_mb: int = Field(default=1024, ge=0)
+
+
 class RetentionSettings(BaseModel):
     """`NINELIVES_RETENTION__…`: days that things are kept where a project says nothing; 0 is for ever."""
 
@@ -137,6 +149,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     webhooks: WebhookSettings = WebhookSettings()
     limits: LimitSettings = LimitSettings()
+    journal: JournalSettings = JournalSettings()
     retention: RetentionSettings = RetentionSettings()
     log_level: str = "info"
     log_format: Literal["console", "json"] = "console"

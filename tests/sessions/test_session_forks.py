@@ -86,6 +86,9 @@ async def test_a_fork_at_the_end_has_everything(world: World):
     claimed = await world.journal.claim("wrk_1", made.id)
     assert isinstance(claimed, Claimed)
     assert claimed.records == 4
+    sizes = [await world.store.read(lambda tx, sid=sid: journal.size(tx, sid)) for sid in (source, made.id)]
+    assert sizes[0] == sizes[1]
+    assert sizes[0][1] > 0
 
 
 @pytest.mark.parametrize("step", [0, 6])

@@ -1,6 +1,7 @@
 """`sessions.journal` and `sessions.commit`: who may run a session, and what its process writes down."""
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions import records
 from ninelives_server.sessions.journal import Claimed, NotClaimed, Turn
 from ninelives_server.sessions.records import Acked, Answered, Buried, Ended, Parked, Refused, Stay
+from ninelives_server.sessions.transfer import Transfer
 from ninelives_server.store import inbox, journal, sessions
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
@@ -297,7 +299,7 @@ async def test_a_full_journal_ends_its_session(database: Store, vault: Vault):
     """
     A journal without an end is an error that names the way out.
     """
-    world = await World.made(database, vault, limit=3)
+    world = await World.made(database, vault, records=3)
     sid, epoch = await world.running()
 
     answers = await world.journal.commit([world.put(sid, epoch, record(n)) for n in range(5)])
@@ -306,7 +308,65 @@ async def test_a_full_journal_ends_its_session(database: Store, vault: Vault):
     detail = await world.sessions.get(world.actor, sid)
     assert detail.session.state is SessionState.ERROR
     assert detail.error is not None
-    assert "limit of 3 records" in detail.error["message"]
+    assert "limit of 3 records (NINELIVES_JOURNAL__RECORDS)" in detail.error["message"]
+    assert "ninelives.restart(data)" in detail.error["message"]
+    assert detail.error["seq"] == 3
+
+
+async def test_a_journal_of_too_many_bytes_ends_its_session(database: Store, vault: Vault):
+    """
+    Few large values fill a disk as well as many small ones; the error names the limit that was reached.
+    """
+    world = await World.made(database, vault, size_mb=1)
+    sid, epoch = await world.running()
+    big = b"x" * 200_000
+
+    answers = [
+        (await world.journal.commit([world.put(sid, epoch, record(n, value=big))]))[0] for n in range(7)
+    ]
+
+    assert answers == [*(Acked(n) for n in range(1, 7)), Refused("limit")]
+    detail = await world.sessions.get(world.actor, sid)
+    assert detail.session.state is SessionState.ERROR
+    assert detail.error is not None
+    assert detail.error["type"] == "JournalFull"
+    assert "limit of 1 MB (NINELIVES_JOURNAL__SIZE_MB)" in detail.error["message"]
+    assert "ninelives.restart(data)" in detail.error["message"]
+
+
+async def test_values_that_travelled_ahead_count_for_the_size_of_a_journal(database: Store, vault: Vault):
+    """
+    They are stored in rows of their own; the journal holds them all the same, whether one comes alone or not.
+    """
+    world = await World.made(database, vault, size_mb=1)
+    sid, epoch = await world.running()
+    transfer = Transfer(store=world.store, vault=vault)
+    big = b"x" * 600_000
+    name = hashlib.sha256(big).hexdigest()
+    await transfer.put_blob(await transfer.held(sid, epoch), name, big)
+    blobbed = record(0, value=None, blob=name)
+
+    first = await world.journal.commit([world.put(sid, epoch, blobbed)])
+    again = await world.journal.commit([world.put(sid, epoch, blobbed)])
+    second = await world.journal.commit([world.put(sid, epoch, blobbed._replace(n=1))])
+    third = await world.journal.commit([world.call(sid, epoch, "store.get", at=("0", 2), key="k")])
+
+    assert [first, again, second] == [[Acked(1)], [Acked(1)], [Acked(2)]]
+    assert third == [Refused("limit")]
+    assert (await world.sessions.get(world.actor, sid)).session.state is SessionState.ERROR
+
+
+async def test_a_journal_without_limits_takes_everything(database: Store, vault: Vault):
+    """
+    0 is no limit, as everywhere.
+    """
+    world = await World.made(database, vault, records=0, size_mb=0)
+    sid, epoch = await world.running()
+
+    answers = await world.journal.commit([world.put(sid, epoch, record(n)) for n in range(5)])
+
+    assert answers == [Acked(n) for n in range(1, 6)]
+    assert not (await world.sessions.get(world.actor, sid)).is_nearly_full
 
 
 async def test_batches_of_many_sessions_at_once_mix_well(world: World):

@@ -10,7 +10,7 @@ from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.journal import Claimed, NotClaimed
 from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.records import Buried, Parked
-from ninelives_server.settings import LimitSettings
+from ninelives_server.settings import JournalSettings, LimitSettings
 from ninelives_server.store import tables
 
 
@@ -62,6 +62,29 @@ def test_a_lock_on_no_limit_allows_any():
         Limits(defaults=LimitSettings(wall_seconds=0, locked=True)).of({"wall_seconds": 9})["wall_seconds"]
         == 9
     )
+
+
+@pytest.mark.parametrize(
+    ("records", "stored", "reached", "warned"),
+    [
+        (799, 0, None, False),
+        (800, 0, None, True),
+        (1000, 0, "1000 records (NINELIVES_JOURNAL__RECORDS)", True),
+        (1, 1_600_000, None, False),
+        (1, 1_700_000, None, True),
+        (1, 2 * 1024 * 1024, "2 MB (NINELIVES_JOURNAL__SIZE_MB)", True),
+    ],
+)
+def test_a_journal_is_warned_of_at_four_fifths_of_either_limit(
+    records: int, stored: int, reached: str | None, warned: bool
+):
+    """
+    Whichever comes first; the words are those of the error.
+    """
+    limits = Limits(journal=JournalSettings(records=1000, size_mb=2))
+
+    assert limits.reached(records, stored) == reached
+    assert limits.is_nearly_full(records, stored) is warned
 
 
 async def test_the_limits_travel_with_the_claim(world: World):

@@ -15,9 +15,11 @@ from ninelives_server.model.projects import Build, Deployment, Project
 from ninelives_server.model.sessions import NewSession, Session, SessionState
 from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.journal import Claimed, Journal
+from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.records import Call, Died, Done, Park, Put, Record
 from ninelives_server.sessions.service import Sessions
 from ninelives_server.sessions.start import Starts
+from ninelives_server.settings import JournalSettings
 from ninelives_server.store import workers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.vault.vault import Vault
@@ -83,7 +85,7 @@ class World:
     project: Project
     build: Build
     deployment: Deployment
-    limit: int = 100_000
+    limits: Limits = field(default_factory=Limits)
     variables: Variables = field(default_factory=Variables)
     accounts: Accounts = field(default_factory=Accounts)
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
@@ -94,26 +96,26 @@ class World:
             variables=self.variables,
             accounts=self.accounts,
             base_url="http://localhost:9980",
+            limits=self.limits,
         )
         self.journal = Journal(
             store=self.store,
             vault=self.vault,
             starts=self.starts,
             calls=Calls(vault=self.vault, starts=self.starts, filters=Filters()),
-            limit=self.limit,
         )
         self.sessions = Sessions(store=self.store, vault=self.vault, starts=self.starts)
 
     @classmethod
-    async def made(
-        cls, store: Store, vault: Vault, *, name: str = "lead_router", limit: int = 100_000
-    ) -> "World":
+    async def made(cls, store: Store, vault: Vault, *, name: str = "lead_router", **journal: int) -> "World":
         await store.write(vault.start)
         actor = await a_person(store, org=f"org of {name}", name=f"owner of {name}")
         project = await a_project(store, vault, actor, name=name)
         build = await a_build(store, project, entrypoints=("main.py:on_lead", "main.py:child"))
         deployment = await a_deployment(store, build)
-        return cls(store, vault, actor, project, build, deployment, limit)
+        return cls(
+            store, vault, actor, project, build, deployment, Limits(journal=JournalSettings(**journal))
+        )
 
     def a_new(self, **fields: object) -> NewSession:
         values: dict[str, object] = {

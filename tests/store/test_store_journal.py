@@ -153,13 +153,24 @@ async def test_heads_are_advanced(world: World):
         lambda tx: tx.connection.execute(tables.sessions.update().values(crashes=3)) and None
     )
 
-    await world.store.write(lambda tx: journal.advance(tx, {one: 5}))
+    def advance(tx: Tx, **changes: tuple[int, int]) -> None:
+        found = journal.heads(tx, changes)
+        journal.advance(
+            tx,
+            [found[sid]._replace(next_seq=seq, journal_bytes=size) for sid, (seq, size) in changes.items()],
+        )
+
+    await world.store.write(lambda tx: advance(tx, **{one: (5, 100)}))
     heads = await world.store.write(lambda tx: journal.heads(tx, [two, one, "ses_none", one]))
 
     assert {sid: (h.next_seq, h.crashes) for sid, h in heads.items()} == {one: (5, 0), two: (1, 3)}
-    await world.store.write(lambda tx: journal.advance(tx, {one: 6, two: 9}))
+    await world.store.write(lambda tx: advance(tx, **{one: (6, 1 << 40), two: (9, 7)}))
     heads = await world.store.write(lambda tx: journal.heads(tx, [two, one]))
-    assert {sid: h.next_seq for sid, h in heads.items()} == {one: 6, two: 9}
+    assert {sid: (h.next_seq, h.journal_bytes) for sid, h in heads.items()} == {
+        one: (6, 1 << 40),
+        two: (9, 7),
+    }
+    assert await world.store.read(lambda tx: journal.size(tx, two)) == (8, 7)
     assert await world.store.write(lambda tx: journal.heads(tx, [])) == {}
 
 
@@ -171,7 +182,7 @@ async def test_two_commits_of_one_session_come_one_after_the_other(world: World)
 
     def take(tx: Tx) -> int:
         head = journal.heads(tx, [sid])[sid]
-        journal.advance(tx, {sid: head.next_seq + 1})
+        journal.advance(tx, [head._replace(next_seq=head.next_seq + 1)])
         return head.next_seq
 
     taken = await asyncio.gather(*(world.store.write(take) for _ in range(20)))

@@ -9,8 +9,7 @@ import pytest
 from site_world import Site, printed, step
 
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.sessions import commit
-from ninelives_server.store import builds
+from ninelives_server.store import builds, tables
 from ninelives_server.store import sessions as session_store
 from ninelives_server.store.core import Tx
 from ninelives_server.web import live, sessions, tails
@@ -163,26 +162,41 @@ async def test_a_session_shows_what_it_was_started_with(site: Site):
     assert "h-input" not in without
 
 
+@pytest.mark.parametrize(
+    ("almost", "full", "says"),
+    [
+        ({"next_seq": 80_000}, {"next_seq": 80_001}, "The journal has 80000 records of the 100000 and 0.0 MB"),
+        ({"journal_bytes": 819 << 20}, {"journal_bytes": 820 << 20}, "2 records of the 100000 and 820.0 MB of the 1024 MB"),
+    ],
+)  # fmt: skip
 async def test_a_journal_that_is_nearly_full_is_warned_of_with_the_way_out(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+    site: Site, almost: dict[str, int], full: dict[str, int], says: str
 ):
     """
     While the session runs; at the limit it would end.
     """
-    monkeypatch.setattr(commit, "RECORD_LIMIT", 5)
     project, _ = await site.project()
     session = await site.session(project)
     epoch = await site.claim(session.id)
-    for n in range(3):
+    for n in range(2):
         await site.put(session.id, epoch, step(n))
+    await _count(site, session.id, almost)
     before = await site.text(f"/sessions/{session.id}")
-    await site.put(session.id, epoch, step(3))
+    await _count(site, session.id, full)
 
     html = await site.text(f"/sessions/{session.id}")
 
     assert "ninelives.restart(data)" not in before
-    assert "The journal has 4 records of the 5" in html
+    assert says in html
     assert "ninelives.restart(data)" in html
+
+
+async def _count(site: Site, session_id: str, values: dict[str, int]) -> None:
+    """Have a journal of another size, without the records."""
+    row = tables.sessions
+    await site.services.store.write(
+        lambda tx: tx.connection.execute(row.update().where(row.c.id == session_id).values(values)) and None
+    )
 
 
 async def test_a_restart_in_the_middle_is_marked(site: Site):

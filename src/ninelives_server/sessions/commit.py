@@ -27,17 +27,13 @@ from ninelives_server.sessions.records import (
     Record,
     Waiting,
 )
-from ninelives_server.store import inbox, journal, sessions
+from ninelives_server.store import blobs, inbox, journal, sessions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head, Key, Row
 from ninelives_server.vault.vault import Vault
 
 logger = log.get(__name__)
 
-#: Records that a journal holds.
-RECORD_LIMIT = 100_000
-#: From this part of the limit on people are warned.
-NEARLY_FULL = 0.8
 #: Calls that may have to wait for their answer.
 WAITS = frozenset({"next_event", "next_signal"})
 #: Undoes the delivery that a wait's record holds.
@@ -77,11 +73,6 @@ def context(session_id: str, key: Key, column: str) -> str:
     return f"journal:{session_id}:{key.strand}:{key.track}:{key.n}:{column}"
 
 
-def is_nearly_full(records: int) -> bool:
-    """Tell whether people are warned of a journal with so many records."""
-    return records >= RECORD_LIMIT * NEARLY_FULL
-
-
 def is_live(head: Head) -> bool:
     """Tell whether somebody may write for this session; one that has ended has no worker."""
     return head.worker_id is not None
@@ -96,14 +87,12 @@ class Unit:
         *,
         vault: Vault,
         calls: Answers,
-        limit: int,
-        bounds: Limits | None = None,
+        bounds: Limits,
     ) -> None:
-        self._bounds = bounds or Limits()
+        self._bounds = bounds
         self._tx = tx
         self._vault = vault
         self._calls = calls
-        self._limit = limit
         self._heads: dict[str, Head] = {}
 
     def run(self, ops: Sequence[Op]) -> list[Answer]:
@@ -136,7 +125,7 @@ class Unit:
 
     def _put_all(self, puts: Sequence[Put]) -> list[Answer]:
         """Store records, all of which are probably new."""
-        before = {sid: head.next_seq for sid, head in self._heads.items()}
+        before = dict(self._heads)
         answers: list[Answer] = []
         rows = []
         for put in puts:
@@ -146,17 +135,16 @@ class Unit:
             elif not is_live(head):
                 # Perhaps a record that was committed and whose acknowledgement was lost.
                 answers.append(self._put_again(put, head))
-            elif head.next_seq > self._limit:
+            elif self._is_full(head):
                 answers.append(records.Refused("limit"))
             else:
                 rows.append(self._row(head, put.record))
                 answers.append(records.Acked(head.next_seq))
-                self._heads[put.session_id] = head._replace(next_seq=head.next_seq + 1)
+                self._grow(head, rows[-1])
         if not journal.insert(self._tx, rows):
             touched = {row.session_id: before[row.session_id] for row in rows}
-            journal.take_back(self._tx, touched)
-            for session_id, seq in touched.items():
-                self._heads[session_id] = self._heads[session_id]._replace(next_seq=seq)
+            journal.take_back(self._tx, {sid: head.next_seq for sid, head in touched.items()})
+            self._heads.update(touched)
             answers = [self._put_one(put) for put in puts]
         self._advance(before)
         for put, answer in zip(puts, answers, strict=True):
@@ -164,9 +152,21 @@ class Unit:
                 self._end_full(put.session_id)
         return answers
 
-    def _advance(self, before: Mapping[str, int]) -> None:
-        heads = self._heads.items()
-        journal.advance(self._tx, {sid: h.next_seq for sid, h in heads if h.next_seq != before[sid]})
+    def _advance(self, before: Mapping[str, Head]) -> None:
+        changed = [h for sid, h in self._heads.items() if h.next_seq != before[sid].next_seq]
+        journal.advance(self._tx, changed)
+
+    def _is_full(self, head: Head) -> bool:
+        return self._bounds.reached(head.next_seq - 1, head.journal_bytes) is not None
+
+    def _grow(self, head: Head, row: Row) -> Head:
+        """Count a record that is being stored."""
+        stored = row.inline_bytes
+        if row.blob_sha256 is not None:
+            stored += blobs.size(self._tx, head.project_id, row.blob_sha256)
+        grown = head._replace(next_seq=head.next_seq + 1, journal_bytes=head.journal_bytes + stored)
+        self._heads[head.id] = grown
+        return grown
 
     def _put_one(self, put: Put) -> Answer:
         """Store a record that may be there already."""
@@ -185,14 +185,14 @@ class Unit:
             return records.Refused("fenced")
         if there is not None and not _finishes(there, record):
             return records.Refused("different")
-        if head.next_seq > self._limit:
+        if self._is_full(head):
             return records.Refused("limit")
         row = self._row(head, record)
         if there is None:
             journal.insert(self._tx, [row])
         else:
             journal.replace(self._tx, row)
-        self._heads[head.id] = head._replace(next_seq=head.next_seq + 1)
+        self._grow(head, row)
         return records.Acked(row.seq)
 
     def _row(self, head: Head, record: Record) -> Row:
@@ -271,7 +271,7 @@ class Unit:
             return records.Answered(there.seq, told.get("value"), told.get("error"))
         if not is_live(head):
             return records.Refused("fenced")
-        if head.next_seq > self._limit:
+        if self._is_full(head):
             self._end_full(head.id)
             return records.Refused("limit")
         return self._answer(head, call, key)
@@ -353,8 +353,7 @@ class Unit:
             journal.insert(self._tx, [row])
         else:
             journal.replace(self._tx, row)
-        self._heads[head.id] = head._replace(next_seq=head.next_seq + 1)
-        journal.advance(self._tx, {head.id: head.next_seq + 1})
+        journal.advance(self._tx, [self._grow(head, row)])
         return records.Answered(row.seq, value, error)
 
     def _park(self, head: Head, op: Park) -> Answer:
@@ -437,8 +436,9 @@ class Unit:
 
     def _end_full(self, session_id: str) -> None:
         head = self._heads[session_id]
-        if is_live(head):
-            self._end(head, SessionState.ERROR, error=ends.full(self._limit))
+        limit = self._bounds.reached(head.next_seq - 1, head.journal_bytes)
+        if is_live(head) and limit is not None:
+            self._end(head, SessionState.ERROR, error=ends.full(limit, head.next_seq - 1))
 
     def _end(
         self,

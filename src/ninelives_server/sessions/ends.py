@@ -62,14 +62,14 @@ def error(kind: str, message: str, *, traceback: str = "", seq: int | None = Non
     return {"type": kind, "message": message, "traceback": traceback, "seq": seq}
 
 
-def full(limit: int) -> dict[str, Any]:
-    """Return the error of a journal that takes no more."""
+def full(limit: str, last_seq: int) -> dict[str, Any]:
+    """Return the error of a journal that takes no more; `limit` names its value and its setting."""
     message = (
-        f"the journal has reached its limit of {limit} records; "
+        f"the journal has reached its limit of {limit}; "
         "ninelives.restart(data) ends a session and starts its successor with an empty journal; "
         "or split the work among child sessions (ninelives.start)"
     )
-    return error("JournalFull", message, seq=limit)
+    return error("JournalFull", message, seq=last_seq)
 
 
 def over_limit(op: Died, last: Row | None) -> dict[str, Any]:

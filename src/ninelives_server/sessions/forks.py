@@ -16,7 +16,7 @@ from ninelives_server.model.projects import Build
 from ninelives_server.model.sessions import NewSession, Session
 from ninelives_server.sessions import commit
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, builds, journal, sessions, subscriptions
+from ninelives_server.store import audit, blobs, builds, journal, sessions, subscriptions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.vault.vault import Vault
@@ -63,12 +63,15 @@ class Forks:
         )
         self._starts.copy(tx, source.id, new)
         listening: dict[str, tuple[str, str]] = {}
+        stored = 0
         for rows in self._copies(tx, source, new.id, from_step):
             journal.insert(tx, rows)
             for row in rows:
+                stored += _size(tx, source, row)
                 self._follow(tx, new, row, listening)
         _subscribe(tx, new, listening)
-        journal.advance(tx, {new.id: from_step})
+        head = journal.heads(tx, [new.id])[new.id]
+        journal.advance(tx, [head._replace(next_seq=from_step, journal_bytes=stored)])
         details = {"from": source.id, "from_step": from_step, "build_id": str(found.id)}
         audit.record(tx, actor, "session.forked", new.id, project_id=new.project_id, details=details)
         made = sessions.by_id(tx, new.id)
@@ -111,6 +114,11 @@ class Forks:
             sealed_value=again(row.sealed_value, "value"),
             sealed_preview=again(row.sealed_preview, "preview"),
         )
+
+
+def _size(tx: Tx, source: Session, row: Row) -> int:
+    blob = 0 if row.blob_sha256 is None else blobs.size(tx, source.project_id, row.blob_sha256)
+    return row.inline_bytes + blob
 
 
 def _subscribe(tx: Tx, new: NewSession, listening: Mapping[str, tuple[str, str]]) -> None:

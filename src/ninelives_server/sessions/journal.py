@@ -12,7 +12,7 @@ from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
-from ninelives_server.sessions.commit import RECORD_LIMIT, Answers, Unit, is_live
+from ninelives_server.sessions.commit import Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import builds, inbox, journal, sessions, workers
@@ -69,13 +69,11 @@ class Journal:
         starts: Starts,
         calls: Answers,
         clock: Clock | None = None,
-        limit: int = RECORD_LIMIT,
     ) -> None:
         self._store = store
         self._vault = vault
         self._starts = starts
         self._calls = calls
-        self._limit = limit
         self.clock = clock or SystemClock()
 
     async def claim(self, worker_id: str, session_id: str) -> Claimed | NotClaimed:
@@ -112,7 +110,7 @@ class Journal:
         return await self._store.read(lambda tx: _look(tx, session_id))
 
     def _unit(self, tx: Tx) -> Unit:
-        return Unit(tx, vault=self._vault, calls=self._calls, limit=self._limit, bounds=self._starts.limits)
+        return Unit(tx, vault=self._vault, calls=self._calls, bounds=self._starts.limits)
 
     def _claim(self, tx: Tx, worker_id: str, session_id: str) -> Claimed | NotClaimed:
         session = sessions.by_id(tx, session_id, lock=True)

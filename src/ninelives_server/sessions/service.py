@@ -36,8 +36,9 @@ class SessionDetail:
         result: JSON; `{"repr": …}` where the value has no JSON form.
         error: `{type, message, traceback, seq}`.
         position: Its place in its line, or among those that wait for a slot, from 1; else `None`.
-        records: In its journal, which takes `record_limit` of them.
-        is_nearly_full: The session goes on, and its journal is near its limit.
+        records: In its journal, which takes `record_limit` of them; 0 is no limit.
+        stored_mb: What they take, of `size_limit_mb`; 0 is no limit.
+        is_nearly_full: The session goes on, and its journal is near one of its limits.
         environment_log: What uv said when its environment was made for it; empty where it was there already.
     """
 
@@ -46,7 +47,9 @@ class SessionDetail:
     error: dict[str, Any] | None
     position: int | None
     records: int = 0
-    record_limit: int = commit.RECORD_LIMIT
+    record_limit: int = 0
+    stored_mb: float = 0.0
+    size_limit_mb: int = 0
     is_nearly_full: bool = False
     environment_log: str = ""
 
@@ -250,16 +253,18 @@ class Sessions:
             for column, value in zip(("sealed_result", "sealed_error"), sealed, strict=True)
         )
         session = queues.place(tx, session)
-        records = journal.next_seq(tx, session_id) - 1
+        records, stored = journal.size(tx, session_id)
+        limits = self._starts.limits
         return SessionDetail(
             session=session,
             result=result,
             error=error,
             position=session.queue_position,
             records=records,
-            record_limit=commit.RECORD_LIMIT,
-            is_nearly_full=not session.state.is_terminal
-            and records >= commit.RECORD_LIMIT * commit.NEARLY_FULL,
+            record_limit=limits.journal.records,
+            stored_mb=stored / 1024 / 1024,
+            size_limit_mb=limits.journal.size_mb,
+            is_nearly_full=not session.state.is_terminal and limits.is_nearly_full(records, stored),
             environment_log=builds.environment_log_of(tx, session.id),
         )
 

@@ -41,6 +41,14 @@ def put(tx: Tx, project_id: str, sha256: str, data: bytes, seal: Callable[[str, 
         tx.connection.execute(make(tables.blobs).on_conflict_do_nothing(), values)
 
 
+def size(tx: Tx, project_id: str, sha256: str) -> int:
+    """Return what a blob takes, as it is stored; 0 where there is none. bytes."""
+    blob = tables.blobs.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(sa.func.length(blob.sealed_data)), 0))
+    where = (blob.project_id == project_id, blob.sha256 == sha256)
+    return int(tx.connection.execute(query.where(*where)).scalar_one())
+
+
 def get(tx: Tx, project_id: str, sha256: str, unseal: Callable[[str, bytes], bytes]) -> bytes | None:
     """Return a blob."""
     blob = tables.blobs.c

@@ -55,6 +55,11 @@ class Row(NamedTuple):
         """The record's key."""
         return Key(self.track, self.strand, self.n)
 
+    @property
+    def inline_bytes(self) -> int:
+        """What its value and preview take, without a blob."""
+        return len(self.sealed_value or b"") + len(self.sealed_preview or b"")
+
 
 class Head(NamedTuple):
     """What a commit must know of a session, locked until the transaction ends."""
@@ -66,6 +71,7 @@ class Head(NamedTuple):
     epoch: int
     worker_id: str | None
     next_seq: int
+    journal_bytes: int
     crashes: int
 
 
@@ -126,19 +132,20 @@ def insert(tx: Tx, rows: Sequence[Row]) -> bool:
     return tx.connection.exec_driver_sql(_INSERT_POSTGRES, columns).rowcount == len(rows)
 
 
-def advance(tx: Tx, next_seqs: dict[str, int]) -> None:
-    """Set the sessions' next `seq`; a new record also ends a row of deaths."""
-    if not next_seqs:
+def advance(tx: Tx, heads: Sequence[Head]) -> None:
+    """Write down the sessions' next `seq` and size; a new record also ends a row of deaths."""
+    if not heads:
         return
+    values = [(head.next_seq, head.journal_bytes, head.id) for head in heads]
     if (lite := _sqlite(tx)) is not None:
-        query = "UPDATE sessions SET next_seq = ?, crashes = 0 WHERE id = ?"
-        lite.executemany(query, ((seq, sid) for sid, seq in next_seqs.items()))
+        query = "UPDATE sessions SET next_seq = ?, journal_bytes = ?, crashes = 0 WHERE id = ?"
+        lite.executemany(query, values)
         return
     query = (
-        "UPDATE sessions SET next_seq = new.seq, crashes = 0 "
-        "FROM unnest($1::text[], $2::int[]) AS new(id, seq) WHERE sessions.id = new.id"
+        "UPDATE sessions SET next_seq = new.seq, journal_bytes = new.bytes, crashes = 0 "
+        "FROM unnest($1::int[], $2::bigint[], $3::text[]) AS new(seq, bytes, id) WHERE sessions.id = new.id"
     )
-    tx.connection.exec_driver_sql(query, (list(next_seqs), list(next_seqs.values())))
+    tx.connection.exec_driver_sql(query, tuple(map(list, zip(*values, strict=True))))
 
 
 def take_back(tx: Tx, next_seqs: dict[str, int]) -> None:
@@ -207,11 +214,12 @@ def count(tx: Tx, session_id: str) -> int:
     return int(tx.connection.execute(query).scalar_one())
 
 
-def next_seq(tx: Tx, session_id: str) -> int:
-    """Return the place of a session's next record, from 1."""
+def size(tx: Tx, session_id: str) -> tuple[int, int]:
+    """Return how many records a session has committed, and their bytes."""
     session = tables.sessions.c
-    query = sa.select(session.next_seq).where(session.id == session_id)
-    return int(tx.connection.execute(query).scalar_one())
+    query = sa.select(session.next_seq - 1, session.journal_bytes).where(session.id == session_id)
+    records, stored = tx.connection.execute(query).one()
+    return int(records), int(stored)
 
 
 def last(tx: Tx, session_id: str) -> Row | None:

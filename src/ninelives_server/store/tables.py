@@ -338,6 +338,7 @@ sessions = sa.Table(
     sa.Column("claimed_at", Utc),
     sa.Column("crashes", sa.Integer, nullable=False, default=0),  # deaths in a row without a new record
     sa.Column("next_seq", sa.Integer, nullable=False, default=1),
+    sa.Column("journal_bytes", sa.BigInteger, nullable=False, default=0),  # values and previews, as stored
     sa.Column("wake_at", Utc),  # a parked session is due then; NULL waits for the inbox only
     sa.Column("signalled_at", Utc),  # when Temporal was last asked to run it
     sa.Column("stop_requested", sa.JSON),  # {by, reason, kill, grace}

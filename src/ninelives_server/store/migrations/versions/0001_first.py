@@ -465,6 +465,7 @@ def upgrade() -> None:
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("crashes", sa.Integer(), nullable=False),
         sa.Column("next_seq", sa.Integer(), nullable=False),
+        sa.Column("journal_bytes", sa.BigInteger(), nullable=False),
         sa.Column("wake_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("signalled_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stop_requested", sa.JSON(), nullable=True),
