@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import uvicorn
@@ -185,8 +185,8 @@ async def started(
         store = await _database(stack, settings, embedded=embedded)
         vault = Vault(keys.load(settings, create=embedded), data_keys)
         await store.write(vault.start)
-        address = await _temporal_address(settings, temporal)
-        running, background = _composed(stack, settings, store, vault, address)
+        where = await _temporal(settings, temporal)
+        running, background = _composed(stack, settings, store, vault, where)
         await running.services.access.bootstrap(settings.private_dir / "admin-token")
         tasks = [asyncio.create_task(_forever(name, run)) for name, run in background]
         try:
@@ -210,12 +210,25 @@ async def _database(stack: AsyncExitStack, settings: Settings, *, embedded: bool
     return await stack.enter_async_context(core.opened(url, path))
 
 
-async def _temporal_address(settings: Settings, temporal: EmbeddedTemporal | None) -> str:
-    if temporal is None:
+@dataclass(frozen=True, slots=True)
+class _Temporal:
+    """Where Temporal is.
+
+    Attributes:
+        address: `host:port`.
+        secret: What the door of an embedded one asks for.
+    """
+
+    address: str
+    secret: str | None = field(default=None, repr=False)
+
+
+async def _temporal(settings: Settings, embedded: EmbeddedTemporal | None) -> _Temporal:
+    if embedded is None:
         assert settings.temporal_address is not None
-        return settings.temporal_address
-    await temporal.serving()
-    return temporal.address
+        return _Temporal(settings.temporal_address)
+    await embedded.serving()
+    return _Temporal(embedded.address, embedded.secret)
 
 
 async def _forever(name: str, run: Callable[[], Awaitable[object]]) -> None:
@@ -231,7 +244,7 @@ async def _forever(name: str, run: Callable[[], Awaitable[object]]) -> None:
 
 
 def _composed(
-    stack: AsyncExitStack, settings: Settings, store: Store, vault: Vault, temporal_address: str
+    stack: AsyncExitStack, settings: Settings, store: Store, vault: Vault, temporal: _Temporal
 ) -> tuple[Running, list[tuple[str, Callable[[], Awaitable[object]]]]]:
     """Make every service and introduce those that need each other."""
     registry = Registry.load()
@@ -267,7 +280,8 @@ def _composed(
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
     ticks = Ticks(store=store, ingest=ingest)
     engine = Engine(
-        address=temporal_address,
+        address=temporal.address,
+        secret=temporal.secret,
         namespace=settings.temporal_namespace,
         look=looking(journal),
         tick=ticks.tick,
@@ -319,9 +333,9 @@ def _composed(
     doors = worker_link.WorkerDoors(
         links=links,
         transfer=transfer,
-        temporal_address=temporal_address,
+        temporal_address=temporal.address,
         temporal_namespace=settings.temporal_namespace,
-        is_embedded=settings.temporal_address is None,
+        temporal_secret=temporal.secret,
     )
     retention = Retention(store=store, audit_days=settings.retention.audit)
     queues = Queues(store=store)

@@ -38,9 +38,14 @@ async def world(sqlite: Store, vault: Vault) -> World:
 class Server:
     """What a server runs of the engine."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: World, temporal: EmbeddedTemporal) -> None:
         self.world = world
-        self.engine = Engine(address=address, namespace="default", look=looking(world.journal))
+        self.engine = Engine(
+            address=temporal.address,
+            secret=temporal.secret,
+            namespace="default",
+            look=looking(world.journal),
+        )
         self.starter = Starter(store=world.store, engine=self.engine)
 
     @contextlib.asynccontextmanager
@@ -59,12 +64,12 @@ class Server:
 @pytest.fixture
 async def server(world: World, temporal: EmbeddedTemporal) -> AsyncIterator[Server]:
     """The engine and the starter, connected."""
-    async with Server(world, temporal.address).running() as server:
+    async with Server(world, temporal).running() as server:
         yield server
 
 
 @pytest.fixture
 async def host(world: World, server: Server, temporal: EmbeddedTemporal) -> AsyncIterator[Host]:
     """A host that takes sessions."""
-    async with Host(world).working(temporal.address) as host:
+    async with Host(world).working(temporal) as host:
         yield host

@@ -8,10 +8,12 @@ from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.service import HttpConnectProxyConfig
 from temporalio.worker import Worker
 from world import World
 
-from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
+from ninelives_server.engine.embedded import EmbeddedTemporal
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, TEMPORAL_USER
 from ninelives_server.sessions.journal import Claimed
 
 Turn = Callable[["Host", str, int], Awaitable[dict[str, Any]]]
@@ -23,12 +25,17 @@ async def finish(host: "Host", session_id: str, epoch: int) -> dict[str, Any]:
     return {"outcome": "finished"}
 
 
-async def connected(address: str) -> Client:
+async def connected(temporal: EmbeddedTemporal) -> Client:
     """Return a client; a Temporal that has just been started says for a moment that it is not healthy."""
     async with asyncio.timeout(60):
         while True:
             try:
-                return await Client.connect(address)
+                return await Client.connect(
+                    temporal.address,
+                    http_connect_proxy_config=HttpConnectProxyConfig(
+                        temporal.address, (TEMPORAL_USER, temporal.secret)
+                    ),
+                )
             except RuntimeError:
                 await asyncio.sleep(0.2)
 
@@ -74,8 +81,8 @@ class Host:
             await asyncio.sleep(1)
 
     @contextlib.asynccontextmanager
-    async def working(self, address: str) -> AsyncIterator["Host"]:
-        client = await connected(address)
+    async def working(self, temporal: EmbeddedTemporal) -> AsyncIterator["Host"]:
+        client = await connected(temporal)
         async with Worker(
             client,
             task_queue=SESSION_QUEUE,

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float = 60) -> bool:
     """Wait until the session's workflow has ended well."""
-    client = await connected(temporal.address)
+    client = await connected(temporal)
     async with asyncio.timeout(patience):
         while True:
             found = await client.get_workflow_handle(session_id).describe()
@@ -203,7 +203,7 @@ async def test_a_long_history_begins_anew(
 
     assert await is_over(temporal, session.id)
     assert host.activity_ids == [f"turn-{n}" for n in range(1, 6)]
-    client = await connected(temporal.address)
+    client = await connected(temporal)
     runs = [found async for found in client.list_workflows(f'WorkflowId="{session.id}"')]
     assert len(runs) == 3
 
@@ -224,7 +224,7 @@ async def test_the_history_holds_nothing_but_ids(
     await host.until(lambda: (session.id, 2) in host.began)
     await is_over(temporal, session.id)
 
-    client = await connected(temporal.address)
+    client = await connected(temporal)
     request = GetWorkflowExecutionHistoryRequest(namespace="default")
     request.execution.workflow_id = session.id
     history = await client.workflow_service.get_workflow_execution_history(request)
@@ -271,8 +271,8 @@ async def test_sessions_survive_a_temporal_that_has_forgotten_everything(world: 
     parked, waiting = await world.session(), await world.session()
     async with (
         before.running(),
-        Server(world, before.address).running(),
-        Host(world).working(before.address) as host,
+        Server(world, before).running(),
+        Host(world).working(before) as host,
     ):
         host.turns = [parks(timedelta(seconds=6)), parks(None)]
         await host.until(lambda: len(host.began) == 2)
@@ -287,8 +287,8 @@ async def test_sessions_survive_a_temporal_that_has_forgotten_everything(world: 
     after = EmbeddedTemporal(private_dir=private, log_file=tmp_path / "log")
     async with (
         after.running(),
-        Server(world, after.address).running(),
-        Host(world).working(after.address) as host,
+        Server(world, after).running(),
+        Host(world).working(after) as host,
     ):
         await host.until(lambda: {sid for sid, _ in host.began} == {parked.id, waiting.id, created.id})
 
@@ -325,16 +325,16 @@ async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: E
             return await world.journal.look(session_id)
 
     sid, epoch = await world.running("wrk_other")
-    server = Server(world, temporal.address)
+    server = Server(world, temporal)
     broken = Broken()
     server.engine._look = looking(broken)
-    async with server.running(), Host(world).working(temporal.address) as host:
+    async with server.running(), Host(world).working(temporal) as host:
         server.starter.wake(sid)
         await host.until(lambda: host.refused == ["held"])
         async with asyncio.timeout(60):
             while broken.calls < 2:
                 await asyncio.sleep(0.05)
-        client = await connected(temporal.address)
+        client = await connected(temporal)
         history = await client.get_workflow_handle(sid).fetch_history()
         text = json.dumps(history.to_json_dict())
 

@@ -48,7 +48,7 @@ WRONG = ["0 24 * * *", "? 3 * * *", "30-10 * * * *", "0 3 * *", "@every 90", "@e
 class Server:
     """What a server runs for schedules."""
 
-    def __init__(self, world: World, address: str) -> None:
+    def __init__(self, world: World, temporal: EmbeddedTemporal) -> None:
         self.world = world
         self.dispatcher = Dispatcher(
             store=world.store, vault=world.vault, filters=Filters(), sessions=world.sessions
@@ -58,7 +58,11 @@ class Server:
         )
         self.ticks = Ticks(store=world.store, ingest=self.ingest)
         self.engine = Engine(
-            address=address, namespace="default", look=looking(world.journal), tick=self.ticks.tick
+            address=temporal.address,
+            secret=temporal.secret,
+            namespace="default",
+            look=looking(world.journal),
+            tick=self.ticks.tick,
         )
         self.clockwork = Clockwork(engine=self.engine)
         self.schedules = Schedules(store=world.store, clockwork=self.clockwork, ticks=self.ticks)
@@ -104,7 +108,7 @@ class Server:
 @pytest.fixture
 async def server(world: World, temporal: EmbeddedTemporal) -> AsyncIterator[Server]:
     """A server with its engine, dispatch and schedules."""
-    async with Server(world, temporal.address).running() as server:
+    async with Server(world, temporal).running() as server:
         yield server
 
 
@@ -188,7 +192,7 @@ async def test_an_emptied_temporal_gets_its_schedules_anew(world: World, tmp_pat
     before: list[Event] = []
     for name in ("a", "b"):
         temporal = EmbeddedTemporal(private_dir=tmp_path / name, log_file=tmp_path / name / "temporal.log")
-        async with temporal.running(), Server(world, temporal.address).running() as server:
+        async with temporal.running(), Server(world, temporal).running() as server:
             await server.until(lambda found: trigger.id in found)
             found = await server.events(len(before) + 2)
             assert len(found) > len(before)
@@ -203,7 +207,7 @@ async def test_a_schedule_of_somebody_else_is_left_alone(
     """
     An outside Temporal may be shared.
     """
-    client = await connected(temporal.address)
+    client = await connected(temporal)
     action = ScheduleActionStartWorkflow("W", id="w", task_queue="q")
     theirs = Schedule(
         action=action, spec=ScheduleSpec(cron_expressions=["0 3 * * *"]), state=ScheduleState(paused=True)
@@ -241,7 +245,7 @@ async def test_temporal_means_the_same_by_a_schedule(zone: str, temporal: Embedd
     """
     Our reckoning shows next times and makes up for missed ones: it must be Temporal's.
     """
-    client = await connected(temporal.address)
+    client = await connected(temporal)
     action = ScheduleActionStartWorkflow("W", id="w", task_queue="q")
 
     async def times(cron: str) -> list[datetime]:

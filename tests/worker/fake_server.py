@@ -67,7 +67,7 @@ class Row:
 class FakeServer:
     """Serves any number of workers on a port of its own."""
 
-    def __init__(self, temporal_address: str = "127.0.0.1:1") -> None:
+    def __init__(self, temporal_address: str = "127.0.0.1:1", temporal_secret: str | None = None) -> None:
         self.rows: dict[str, Row] = {}
         self.builds: dict[str, bytes] = {}
         self.blobs: dict[str, bytes] = {}
@@ -87,7 +87,7 @@ class FakeServer:
             "temporal_address": temporal_address,
             "temporal_namespace": "default",
             "isolation_required": False,
-            "temporal_is_embedded": False,
+            "temporal_secret": temporal_secret,
         }
         routes = [
             Route(f"{PREFIX}/config", self._get_config),

@@ -15,11 +15,12 @@ from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
+from temporalio.service import HttpConnectProxyConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ninelives_server.engine import embedded
 from ninelives_server.errors import SetupError
-from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, TEMPORAL_USER
 from ninelives_server.worker import main
 from tests.worker.conftest import stand_in
 from tests.worker.fake_server import TOKEN, FakeServer
@@ -85,8 +86,8 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     temporal = embedded.EmbeddedTemporal(private_dir=tmp_path, log_file=tmp_path / "temporal.log")
     async with temporal.running():
-        client = await _connect(temporal.address)
-        async with FakeServer(temporal.address) as server:
+        client = await _connect(temporal)
+        async with FakeServer(temporal.address, temporal.secret) as server:
             runner = UnsandboxedWorkflowRunner()
             async with Worker(client, task_queue="tests", workflows=[Turns], workflow_runner=runner):
                 world = World(tmp_path, server, client)
@@ -96,10 +97,15 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                     world.close()
 
 
-async def _connect(address: str) -> Client:
+async def _connect(temporal: embedded.EmbeddedTemporal) -> Client:
     for _ in range(100):
         try:
-            return await Client.connect(address)
+            return await Client.connect(
+                temporal.address,
+                http_connect_proxy_config=HttpConnectProxyConfig(
+                    temporal.address, (TEMPORAL_USER, temporal.secret)
+                ),
+            )
         except RuntimeError:
             await asyncio.sleep(0.1)
     raise TimeoutError
@@ -223,7 +229,7 @@ async def test_a_worker_ends_in_time_though_nothing_answers(world: World) -> Non
 async def test_a_worker_that_cannot_reach_an_embedded_temporal_says_so_and_ends(tmp_path: Path) -> None:
     """It is on another machine than the server; waiting would not help."""
     async with FakeServer("127.0.0.1:1") as server:
-        server.config["temporal_is_embedded"] = True
+        server.config["temporal_secret"] = "of another machine"
         world = World(tmp_path, server, None)  # type: ignore[arg-type]
         try:
             worker = world.work()

@@ -6,7 +6,7 @@ which is good for nothing else. `server.py` puts a `WorkerDoors` at `app.state.w
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, WebSocket
@@ -40,14 +40,14 @@ class WorkerDoors:
 
     Attributes:
         temporal_address: Where workers find Temporal: `host:port`.
-        is_embedded: It is ours, and listens on this machine only.
+        temporal_secret: What the door of an embedded one asks for, which is on this machine only.
     """
 
     links: Links
     transfer: Transfer
     temporal_address: str
     temporal_namespace: str
-    is_embedded: bool = False
+    temporal_secret: str | None = field(default=None, repr=False)
 
 
 def doors_of(connection: HTTPConnection) -> WorkerDoors:
@@ -139,7 +139,7 @@ async def config(request: Request, doors: TheDoors) -> dict[str, Any]:
     return {
         "temporal_address": doors.temporal_address,
         "temporal_namespace": doors.temporal_namespace,
-        "temporal_is_embedded": doors.is_embedded,
+        "temporal_secret": doors.temporal_secret,
         "isolation_required": services.settings.worker.require_isolation,
         "blob_over": wire.BLOB_OVER,
         "value_limit": wire.VALUE_LIMIT,

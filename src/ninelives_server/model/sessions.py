@@ -18,6 +18,8 @@ SESSION_QUEUE = "ninelives-sessions"
 WORKFLOW_NAME = "SessionWorkflow"
 ACTIVITY_NAME = "run_session"
 WAKE_SIGNAL = "wake"
+#: The name in the credential of an embedded Temporal's door, which asks for name and password (RFC 7617).
+TEMPORAL_USER = "ninelives"
 
 
 class SessionState(StrEnum):

@@ -8,7 +8,7 @@ import hashlib
 import ssl
 import struct
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
@@ -37,13 +37,14 @@ class Config:
     """What the server tells its workers.
 
     Attributes:
-        temporal_is_embedded: Only workers on the server's own machine can reach it.
+        temporal_secret: What the door of an embedded Temporal asks for; only workers on the server's own
+            machine can reach that one. `None` for any other Temporal.
     """
 
     temporal_address: str
     temporal_namespace: str
     isolation_required: bool
-    temporal_is_embedded: bool = False
+    temporal_secret: str | None = field(default=None, repr=False)
 
 
 class Refused(Exception):
@@ -112,7 +113,7 @@ class Client:
             temporal_address=str(given["temporal_address"]),
             temporal_namespace=str(given["temporal_namespace"]),
             isolation_required=bool(given.get("isolation_required")),
-            temporal_is_embedded=bool(given.get("temporal_is_embedded")),
+            temporal_secret=given.get("temporal_secret"),
         )
 
     async def _config_answer(self) -> httpx2.Response:

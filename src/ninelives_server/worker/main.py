@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -18,13 +19,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from temporalio.client import Client as Temporal
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.service import HttpConnectProxyConfig
 from temporalio.worker import Worker
 
 from ninelives.run import confine
 from ninelives.run.confine import Mode
 from ninelives_server import ids, log
 from ninelives_server.errors import SetupError
-from ninelives_server.model.sessions import SESSION_QUEUE
+from ninelives_server.model.sessions import SESSION_QUEUE, TEMPORAL_USER
 from ninelives_server.worker import isolation, sdk, tidy
 from ninelives_server.worker.activity import SessionActivity
 from ninelives_server.worker.builds import Builds
@@ -330,6 +333,22 @@ async def _report(supervisor: Supervisor) -> None:
         supervisor.report()
 
 
+def _door(config: Config) -> HttpConnectProxyConfig | None:
+    """Return the way to an embedded Temporal, which is behind a door; `None` for any other one."""
+    if config.temporal_secret is None:
+        return None
+    credential = TEMPORAL_USER, config.temporal_secret
+    return HttpConnectProxyConfig(target_host=config.temporal_address, basic_auth=credential)
+
+
+@functools.cache
+def _runtime() -> Runtime:
+    """Return the SDK's core, without its warning at each start that it balances nothing behind a door."""
+    usual = TelemetryFilter(core_level="WARN", other_level="ERROR").formatted()
+    logging = LoggingConfig(filter=f"{usual},temporal_sdk_bridge::client=error")
+    return Runtime(telemetry=TelemetryConfig(logging=logging))
+
+
 async def _connect(config: Config, name: str) -> Temporal:
     """Connect to Temporal; it may still be starting.
 
@@ -341,11 +360,15 @@ async def _connect(config: Config, name: str) -> Temporal:
     while True:
         try:
             return await Temporal.connect(
-                config.temporal_address, namespace=config.temporal_namespace, identity=name
+                config.temporal_address,
+                namespace=config.temporal_namespace,
+                identity=name,
+                runtime=_runtime(),
+                http_connect_proxy_config=_door(config),
             )
         except RuntimeError as error:
             logger.info("temporal.unreachable", address=config.temporal_address, error=type(error).__name__)
-            if config.temporal_is_embedded and loop.time() > until:
+            if config.temporal_secret is not None and loop.time() > until:
                 raise SetupError(
                     f"the server's Temporal is embedded, at {config.temporal_address} on its own machine, "
                     "and cannot be reached from here; for workers on other hosts start the server with a "
