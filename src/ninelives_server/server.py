@@ -31,6 +31,7 @@ from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.engine.schedules import Schedules as Clockwork
 from ninelives_server.engine.starter import Starter, looking
 from ninelives_server.errors import NinelivesError, SetupError
+from ninelives_server.events.children import Children
 from ninelives_server.events.dispatch import Dispatcher
 from ninelives_server.events.filters import Filters
 from ninelives_server.events.ingest import Ingest
@@ -273,11 +274,12 @@ def _composed(
         limits=Limits(defaults=settings.limits, journal=settings.journal),
     )
     sessions = Sessions(store=store, vault=vault, starts=starts)
-    calls = Calls(vault=vault, starts=starts, filters=filters)
-    journal = Journal(store=store, vault=vault, starts=starts, calls=calls)
-    transfer = Transfer(store=store, vault=vault)
     dispatcher = Dispatcher(store=store, vault=vault, filters=filters, sessions=sessions)
     ingest = Ingest(store=store, vault=vault, filters=filters, dispatcher=dispatcher)
+    children = Children(ingest=ingest, sessions=starts)
+    calls = Calls(vault=vault, starts=starts, filters=filters, children=children)
+    journal = Journal(store=store, vault=vault, starts=starts, calls=calls)
+    transfer = Transfer(store=store, vault=vault)
     ticks = Ticks(store=store, ingest=ingest)
     engine = Engine(
         address=temporal.address,

@@ -12,6 +12,7 @@ from event_world import NoEnvironment, Shop, World, a_new_event
 from factories import a_trigger
 
 from ninelives_server import ids
+from ninelives_server.events.children import Children
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.model.triggers import Trigger, TriggerType
 from ninelives_server.sessions.calls import Calls
@@ -132,7 +133,8 @@ async def test_a_session_that_restarts_keeps_its_key(world: World):
     starts = Starts(
         vault=world.vault, variables=NoEnvironment(), accounts=NoEnvironment(), base_url="http://localhost"
     )
-    calls = Calls(vault=world.vault, starts=starts, filters=world.filters)
+    children = Children(ingest=world.ingest, sessions=starts)
+    calls = Calls(vault=world.vault, starts=starts, filters=world.filters, children=children)
 
     successor = await world.store.write(lambda tx: calls.restart(tx, running, {}))
     await end(world, running)

@@ -7,7 +7,7 @@ from factories import a_build, a_deployment, a_project
 from world import AT, World, record
 
 from ninelives_server.sessions.records import Acked, Answered, Refused
-from ninelives_server.store import outcomes, sessions, tables, values
+from ninelives_server.store import events, outcomes, sessions, tables, values
 
 pytestmark = pytest.mark.store
 
@@ -18,6 +18,13 @@ async def ask(
     (answer,) = await world.journal.commit([world.call(sid, epoch, name, at, **args)])
     assert isinstance(answer, Answered), answer
     return answer.value if answer.error is None else answer.error
+
+
+async def events_of(world: World, project_id: str):
+    wanted = events.Wanted()
+    return await world.store.read(
+        lambda tx: events.of_project(tx, project_id, wanted=wanted, before=None, limit=10)
+    )
 
 
 async def test_values_are_set_read_and_deleted(world: World):
@@ -175,6 +182,21 @@ async def test_a_child_is_started_once(world: World):
     assert started == {child.id}
     assert (child.parent_id, child.build_id, child.is_durable) == (sid, world.build.id, True)
     assert (child.entrypoint, dict(child.memo), child.created_by) == ("main.py:child", {"a": "b"}, sid)
+    [event] = await events_of(world, world.project.id)
+    assert (child.event_id, event.memo["parent_id"], event.created_at) == (event.id, sid, child.created_at)
+
+
+async def test_a_child_has_no_event_to_answer(world: World):
+    """
+    Nobody waits for the event that it is: an outcome names the event of someone who does.
+    """
+    sid, epoch = await world.running()
+    child = await ask(world, sid, epoch, "start", loc="main.py:child")
+    await world.journal.claim("wrk_2", child)
+
+    error = await ask(world, child, 1, "outcome", value={"status_code": 200})
+
+    assert error["message"] == "there is no event to answer; pass event_id="
 
 
 async def test_a_child_of_another_project_runs_its_active_deployment(world: World):
@@ -187,10 +209,12 @@ async def test_a_child_of_another_project_runs_its_active_deployment(world: Worl
     foreign = await World.made(world.store, world.vault, name="foreign")
     sid, epoch = await world.running()
 
-    made = await ask(world, sid, epoch, "start", loc="main.py:hello", project="other")
+    made = await ask(world, sid, epoch, "start", ("0", 0), loc="main.py:hello", project="other")
     refused = await ask(world, sid, epoch, "start", loc="main.py:on_lead", project=foreign.project.id)
 
     assert (await world.sessions.get(world.actor, made)).session.project_id == other.id
+    assert [event.event_type for event in await events_of(world, other.id)] == ["child"]
+    assert await events_of(world, world.project.id) == []
     assert refused["message"] == f"there is no project '{foreign.project.id}' with an active deployment"
 
 

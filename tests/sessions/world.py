@@ -2,14 +2,16 @@
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from factories import a_build, a_deployment, a_person, a_project
 
 from ninelives_server import ids
+from ninelives_server.events.children import Children
 from ninelives_server.events.filters import Filters
+from ninelives_server.events.ingest import Ingest
 from ninelives_server.model.actors import Actor, ActorKind
 from ninelives_server.model.projects import Build, Deployment, Project
 from ninelives_server.model.sessions import NewSession, Session, SessionState
@@ -75,6 +77,13 @@ def log_record(n: int, text: str) -> Record:
     return record(n, value=text.encode(), track="log", kind="log", name="print", digest=b"", preview=None)
 
 
+class Undispatched:
+    """Nobody dispatches here: children are dispatched in the unit that records them."""
+
+    def soon(self, event_ids: Sequence[str]) -> None:
+        raise AssertionError(f"{event_ids} wait for dispatch")
+
+
 @dataclass
 class World:
     """One project, and what cares for its sessions."""
@@ -98,11 +107,16 @@ class World:
             base_url="http://localhost:9980",
             limits=self.limits,
         )
+        self.filters = Filters()
+        self.ingest = Ingest(
+            store=self.store, vault=self.vault, filters=self.filters, dispatcher=Undispatched()
+        )
+        self.children = Children(ingest=self.ingest, sessions=self.starts)
         self.journal = Journal(
             store=self.store,
             vault=self.vault,
             starts=self.starts,
-            calls=Calls(vault=self.vault, starts=self.starts, filters=Filters()),
+            calls=Calls(vault=self.vault, starts=self.starts, filters=self.filters, children=self.children),
         )
         self.sessions = Sessions(store=self.store, vault=self.vault, starts=self.starts)
 

@@ -8,7 +8,7 @@ record, and is answered by `sessions.link`.
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
@@ -25,10 +25,21 @@ from ninelives_server.vault.vault import Vault
 _Run = Callable[[Tx, Head, Mapping[str, Any], Call], Any]
 
 
+class StartsChildren(Protocol):
+    """The door through which child sessions come (`events.children`)."""
+
+    def start(self, tx: Tx, new: NewSession) -> None:
+        """Make a child session in the unit of its parent's call; nothing where it is there already."""
+        ...
+
+
 class Calls:
     """What sessions may ask of the database."""
 
-    def __init__(self, *, vault: Vault, starts: Starts, filters: ChecksFilters) -> None:
+    def __init__(
+        self, *, vault: Vault, starts: Starts, filters: ChecksFilters, children: StartsChildren
+    ) -> None:
+        self._children = children
         self._vault = vault
         self._starts = starts
         self._mail = Mail(vault=vault, filters=filters)
@@ -114,7 +125,9 @@ class Calls:
 
     def _outcome(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
         session = sessions.by_id(tx, head.id)
-        event_id = args.get("event_id") or (session and sessions.event_of(tx, session))
+        # A child has an event of its own, and nobody waits for an answer to that.
+        own = None if session is None or session.parent_id else sessions.event_of(tx, session)
+        event_id = args.get("event_id") or own
         if not event_id or not sessions.owns_event(tx, head.project_id, event_id):
             raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
         outcome_id = outcomes.new_id()
@@ -150,7 +163,7 @@ class Calls:
             traceparent=parent.traceparent,
             created_by=parent.id,
         )
-        self._starts.create(tx, new)
+        self._children.start(tx, new)
         return new.id
 
     def restart(self, tx: Tx, session: Session, data: Mapping[str, Any]) -> str:
