@@ -168,7 +168,13 @@ class EmbeddedTemporal:
                 "command": command(inside, self._database),
             }
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-m", enclosure.__name__),
+                *(
+                    sys.executable,
+                    "-I",
+                    "-m",
+                    enclosure.__name__,
+                    "temporal",
+                ),  # the last one for readers of `ps`
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log_file,

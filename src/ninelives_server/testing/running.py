@@ -162,8 +162,8 @@ class Up:
         return until(f"the end of session {session_id}", look, seconds=seconds)
 
     def child(self, *words: str) -> int | None:
-        """Return the process id of the child whose command line has all these words."""
-        for pid in children(self.pid):
+        """Return the process id of the child, or child's child, whose command line has all these words."""
+        for pid in descendants(self.pid):
             line = command_line(pid)
             if all(word in line for word in words):
                 return pid
