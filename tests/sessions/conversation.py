@@ -78,8 +78,8 @@ class FakeWorker:
             if (frame := self.heard.pop(0)).type != but:
                 return frame
 
-    async def hello(self, **held: int) -> wire.Frame:
-        """Introduce itself, with the sessions that it still runs."""
+    async def hello(self, about: Mapping[str, object] | None = None, **held: int) -> wire.Frame:
+        """Introduce itself, with the sessions that it still runs, and what else there is to say `about` it."""
         sessions = [{"sid": sid, "ep": epoch} for sid, epoch in held.items()]
         self.say(
             "hello",
@@ -89,6 +89,7 @@ class FakeWorker:
             python="3.11",
             isolation="none",
             sessions=sessions,
+            **(about or {}),
         )
         frame = await self.hear()
         assert frame.type == "welcome", frame

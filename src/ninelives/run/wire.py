@@ -27,7 +27,7 @@ Server -> supervisor -> session
     done_ok i
 On the link every frame also has `sid` and `ep` (epoch), and these are added:
 Worker -> server
-    hello      worker_id name slots python isolation sessions[{sid,ep}]
+    hello      worker_id name slots python isolation semantics[versions] sessions[{sid,ep}]
     runs       sessions[{sid,ep}]      what it runs now, every 2 s
     claim      sid activity_id attempt
     preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
@@ -37,7 +37,7 @@ Worker -> server
 Server -> worker
     welcome    worker_id
     claimed    sid ep start{…} build_sha256 requirements records
-    not_claimed sid why (`ended`, `held`, `unknown`)
+    not_claimed sid why (`ended`, `held`, `unknown`, `semantics`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
     check         id build_sha256 requirements               (code that is not deployed, and journals to try)

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from ninelives.run import semantics
 from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId, SessionId
 
-#: Version of the call table, the key and digest rules and the record format.
-SEMANTICS = 1
+#: Version of the call table, the key and digest rules and the record format that new sessions begin with.
+SEMANTICS = semantics.CURRENT
 #: The versions whose sessions this release can go on with: those of the last 12 months.
-CARRIED = frozenset({SEMANTICS})
+CARRIED = semantics.CARRIED
 
 #: Temporal task queues: workflows run in the server, the activity in workers.
 WORKFLOW_QUEUE = "ninelives-workflows"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from ninelives.run import semantics
 from ninelives_server import ids, log
 from ninelives_server.errors import Conflict
 from ninelives_server.model.actors import Actor, Role
@@ -118,6 +119,12 @@ class Checks:
     async def _ask(self, link: Link, job: str, session: Session) -> Mapping[str, Any]:
         """Have one session's journal tried; return the worker's verdict."""
         start = await self._store.write(partial(self._start, session=session))
+        if start["semantics"] not in link.carried:
+            carried = semantics.words(link.carried)
+            message = (
+                f"its journal is of semantics version {start['semantics']}; the worker carries {carried}"
+            )
+            return {"outcome": "failed", "message": message}
         answer = link.expect_check(job, session.id)
         link.send("check_session", id=job, sid=session.id, start=start)
         async for piece in self._transfer.journal(session):

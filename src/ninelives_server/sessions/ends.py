@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ninelives.run import limits
+from ninelives.run import limits, semantics
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions import mail
 from ninelives_server.sessions.records import Died
@@ -92,6 +92,16 @@ def too_late(allowed: Mapping[str, int], last: Row | None) -> dict[str, Any]:
 
 def _after(last: Row | None) -> str:
     return "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+
+
+def cut_off(session_id: str, needed: int, carried: frozenset[int]) -> dict[str, Any]:
+    """Return the error of a session that no release from this one on can go on with."""
+    message = (
+        f"the session began with semantics version {needed}, and this release of Ninelives carries "
+        f"{semantics.words(carried)}; an older release could have gone on with it. "
+        f"`ninelives session fork {session_id} --from-step 1` runs it again from its beginning"
+    )
+    return error("SemanticsNotCarried", message)
 
 
 def lost(last: Row | None) -> dict[str, Any]:

@@ -9,11 +9,12 @@ subscriptions are made anew, so that the fork gets events of its own, from then 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from ninelives.run import semantics
 from ninelives_server import ids
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.projects import Build
-from ninelives_server.model.sessions import NewSession, Session
+from ninelives_server.model.sessions import CARRIED, SEMANTICS, NewSession, Session
 from ninelives_server.sessions import commit
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import audit, blobs, builds, journal, sessions, subscriptions
@@ -61,7 +62,7 @@ class Forks:
             traceparent=source.traceparent,
             created_by=actor.id,
         )
-        self._starts.copy(tx, source.id, new)
+        self._starts.copy(tx, source.id, new, _semantics(tx, source, from_step))
         listening: dict[str, tuple[str, str]] = {}
         stored = 0
         for rows in self._copies(tx, source, new.id, from_step):
@@ -114,6 +115,20 @@ class Forks:
             sealed_value=again(row.sealed_value, "value"),
             sealed_preview=again(row.sealed_preview, "preview"),
         )
+
+
+def _semantics(tx: Tx, source: Session, from_step: int) -> int:
+    """Return the version of the rules that a fork keeps to: its records', or today's where it has none."""
+    pinned = sessions.pinned(tx, source.id).semantics
+    if from_step == 1:
+        return SEMANTICS
+    if pinned not in CARRIED:
+        message = (
+            f"the journal of session {source.id} is of semantics version {pinned}, and this release carries "
+            f"{semantics.words(CARRIED)}; it can be forked from step 1 only"
+        )
+        raise Invalid(message, fields={"from_step": message})
+    return pinned
 
 
 def _size(tx: Tx, source: Session, row: Row) -> int:

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from ninelives.run import semantics
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
-from ninelives_server.model.sessions import Session, SessionState
+from ninelives_server.model.sessions import CARRIED, Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
 from ninelives_server.sessions.commit import Answers, Unit, is_live
 from ninelives_server.sessions.records import Answer, Op
@@ -45,7 +46,10 @@ class Claimed(NamedTuple):
 
 
 class NotClaimed(NamedTuple):
-    """Nobody needs to run it: `ended`, `held`, `unknown`, or `parked` until a time or an event."""
+    """Nobody needs to run it: `ended`, `held`, `unknown`, or `parked` until a time or an event.
+
+    With `semantics` another worker has to: this one's release does not know the rules of its journal.
+    """
 
     why: str
     until: datetime | None = None
@@ -76,9 +80,14 @@ class Journal:
         self._calls = calls
         self.clock = clock or SystemClock()
 
-    async def claim(self, worker_id: str, session_id: str) -> Claimed | NotClaimed:
-        """Hand a session to a worker under a new epoch, unless it has ended, is held or is not due."""
-        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id))
+    async def claim(
+        self, worker_id: str, session_id: str, carried: frozenset[int] = CARRIED
+    ) -> Claimed | NotClaimed:
+        """Hand a session to a worker under a new epoch, unless it has ended, is held or is not due.
+
+        `carried` are the versions of the semantics that the worker's release has.
+        """
+        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id, carried))
 
     async def commit(self, ops: Sequence[Op]) -> list[Answer]:
         """Do what arrived together in one transaction; each operation is answered for itself."""
@@ -112,7 +121,9 @@ class Journal:
     def _unit(self, tx: Tx) -> Unit:
         return Unit(tx, vault=self._vault, calls=self._calls, bounds=self._starts.limits)
 
-    def _claim(self, tx: Tx, worker_id: str, session_id: str) -> Claimed | NotClaimed:
+    def _claim(
+        self, tx: Tx, worker_id: str, session_id: str, carried: frozenset[int]
+    ) -> Claimed | NotClaimed:
         session = sessions.by_id(tx, session_id, lock=True)
         if session is None:
             return NotClaimed("unknown")
@@ -127,6 +138,8 @@ class Journal:
             return NotClaimed("parked", session.wake_at)
         epoch = session.epoch + 1
         pinned = sessions.pinned(tx, session_id)
+        if session.is_durable and pinned.semantics not in carried:
+            return self._refuse_semantics(tx, session, pinned.semantics, carried)
         allowed = self._starts.limits.of(pinned.limits)
         end = limits.deadline(allowed, session.started_at or tx.now)
         if end is not None and end <= tx.now and session.stop_requested is None:
@@ -153,6 +166,20 @@ class Journal:
             self._end(tx, session, SessionState.ERROR, ends.lost(last))
             return True
         return False
+
+    def _refuse_semantics(self, tx: Tx, session: Session, needed: int, carried: frozenset[int]) -> NotClaimed:
+        """Leave a session to a release that knows its rules; end it where no later one will."""
+        if needed < min(CARRIED):
+            self._end(tx, session, SessionState.ERROR, ends.cut_off(session.id, needed, CARRIED))
+            return NotClaimed("ended")
+        sessions.explain(
+            tx,
+            session.id,
+            f"it needs a worker whose release carries semantics version {needed}; "
+            f"the one that was asked carries {semantics.words(carried)}",
+        )
+        tx.notify("session", session.id)
+        return NotClaimed("semantics")
 
     def _end(self, tx: Tx, session: Session, state: SessionState, error: Mapping[str, Any] | None) -> None:
         head = journal.heads(tx, [session.id])[session.id]

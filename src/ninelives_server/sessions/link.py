@@ -14,6 +14,7 @@ from ninelives.run.wire import BrokenFrame, Frame
 from ninelives_server import ids, log
 from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
+from ninelives_server.model.sessions import CARRIED
 from ninelives_server.sessions import records
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Claimed, Journal
@@ -73,7 +74,12 @@ class Parts(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """How a worker introduces itself; `sessions` are those it still runs, with their epochs."""
+    """How a worker introduces itself.
+
+    Attributes:
+        sessions: Those it still runs, with their epochs.
+        semantics: The versions that its release has; the first release did not say.
+    """
 
     worker_id: str
     name: str
@@ -81,6 +87,7 @@ class Hello(NamedTuple):
     python: str
     isolation: str
     sessions: Mapping[str, int]
+    semantics: frozenset[int]
 
 
 class Greets(Protocol):
@@ -97,12 +104,14 @@ class Link:
     Attributes:
         worker_id: Empty until it has said hello.
         held: What it runs, by session id.
+        carried: The versions of the semantics that its release has.
         is_closed: The transport must hang up once `outgoing` has been sent.
     """
 
     def __init__(self, parts: Parts, greet: Greets) -> None:
         self.worker_id = ""
         self.held: dict[str, Held] = {}
+        self.carried = CARRIED
         self.is_closed = False
         self._parts = parts
         self._greet = greet
@@ -199,7 +208,7 @@ class Link:
             raise BrokenFrame("a worker must say hello before it claims a session")
         try:
             await self._parts.prepare(session_id)
-            answer = await self._parts.journal.claim(self.worker_id, session_id)
+            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried)
         except Exception:
             # Of this session only, such as a key that is gone: the worker's other sessions go on.
             logger.exception("session.claim_failed", session_id=session_id)
@@ -347,6 +356,7 @@ def _hello(frame: Frame) -> Hello:
             python=str(head.get("python") or ""),
             isolation=str(head.get("isolation") or "none"),
             sessions=_sessions(frame),
+            semantics=frozenset(map(int, head.get("semantics") or [1])),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error

@@ -168,6 +168,7 @@ class Links:
     async def _greet(self, link: Link, hello: Hello) -> None:
         """Take a worker in; an older link of the same one ends."""
         link.worker_id = worker_id = hello.worker_id
+        link.carried = hello.semantics
         older = self._links.get(worker_id)
         if older is not None:
             older.close()

@@ -86,13 +86,17 @@ class Starts:
         tx.notify(*(("queue", new.project_id) if new.is_queued else ("start", new.id)))
         return sessions.by_id(tx, new.id)
 
-    def copy(self, tx: Tx, source_id: str, new: NewSession) -> None:
-        """Insert a session with everything that is pinned with another one, and have it started."""
+    def copy(self, tx: Tx, source_id: str, new: NewSession, semantics: int) -> None:
+        """Insert a session with everything that is pinned with another one, and have it started.
+
+        `semantics` are those of the records that it gets; today's where it gets none.
+        """
         plain = self._vault.open(
             tx, new.project_id, _context(source_id), sessions.pinned(tx, source_id).sealed_start
         )
-        sealed = self._vault.seal(tx, new.project_id, _context(new.id), plain)
-        sessions.insert(tx, new, sealed, int(json.loads(plain)["semantics"]))
+        pinned = {**json.loads(plain), "semantics": semantics}
+        sealed = self._vault.seal(tx, new.project_id, _context(new.id), json.dumps(pinned).encode())
+        sessions.insert(tx, new, sealed, semantics)
         tx.notify("session", new.id)
         tx.notify("start", new.id)
 

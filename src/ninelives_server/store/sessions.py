@@ -38,6 +38,7 @@ _PINNED = (
         tables.builds.c.sha256,
         tables.builds.c.requirements,
         tables.builds.c.manifest[("project", "limits")],
+        _t.semantics,
     )
     .join(tables.builds, tables.builds.c.id == _t.build_id)
     .where(_is_the_one)
@@ -110,12 +111,14 @@ class Pinned(NamedTuple):
 
     Attributes:
         limits: Those that its build's manifest gives; `None` for none.
+        semantics: The version of the rules by which its journal is read.
     """
 
     sealed_start: bytes
     build_sha256: str
     requirements: list[str]
     limits: Mapping[str, int] | None
+    semantics: int
 
 
 def _model(row: Any) -> Session:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ninelives.run import wire
+from ninelives.run import semantics, wire
 from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid, SetupError
@@ -135,6 +135,7 @@ class Supervisor:
             "slots": who.slots,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "isolation": who.isolation,
+            "semantics": sorted(semantics.CARRIED),
             "sessions": [running.key for running in self._running.values()],
         }
 
