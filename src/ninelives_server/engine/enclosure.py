@@ -23,6 +23,7 @@ import socket
 import struct
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from ninelives.run import confine
 from ninelives_server.model.sessions import TEMPORAL_USER
@@ -30,8 +31,8 @@ from ninelives_server.model.sessions import TEMPORAL_USER
 #: What the answer says of where Temporal is.
 ENCLOSED, OPEN = "enclosed", "open"
 
-_HEAD_LIMIT = 5.0  # seconds until a request must be there
-_CHUNK = 256 * 1024  # bytes
+_PATIENCE = 5.0  # seconds until somebody must have been let in
+_HEAD_LIMIT = 8192  # bytes
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 0x1  # netdevice(7)
 _NO_ENTRY = (
     b"HTTP/1.1 407 Proxy Authentication Required\r\n"
@@ -68,8 +69,40 @@ def is_granted(head: bytes, secret: str) -> bool:
     return request.startswith(b"CONNECT ") and hmac.compare_digest(given, expected)
 
 
-class Door:
-    """Lets through those who know the secret."""
+class _Way(asyncio.Protocol):
+    """One direction of a connection: what comes here goes out at the other one."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _Way | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        assert self.transport is not None
+        # The SDK does not set TCP_NODELAY on a connection by a proxy: it sends what is left of a message
+        # when we have acknowledged its beginning, which the kernel likes to put off by 40 ms (tcp(7)).
+        self.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.write(data)
+
+    def pause_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.resume_reading()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.transport = None
+        if self.other is not None and self.other.transport is not None:
+            self.other.transport.close()
+
+
+class Door(_Way):
+    """One connection from outside, let through where it knows the secret."""
 
     def __init__(self, secret: str, port: int) -> None:
         """Make one.
@@ -78,47 +111,54 @@ class Door:
             secret: The credential.
             port: Temporal's, on the loopback address inside.
         """
+        super().__init__()
         self._secret = secret
         self._port = port
+        self._head = b""
+        self._entering: asyncio.Task[None] | None = None
+        self._patience: asyncio.TimerHandle | None = None
 
-    async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection from outside until either side ends it."""
-        with contextlib.suppress(
-            OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
-        ):
-            async with asyncio.timeout(_HEAD_LIMIT):
-                head = await reader.readuntil(b"\r\n\r\n")
-            if is_granted(head, self._secret):
-                await self._through(reader, writer)
-            else:
-                writer.write(_NO_ENTRY)
-                await writer.drain()
-        writer.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the request, not for ever."""
+        super().connection_made(transport)
+        self._patience = asyncio.get_running_loop().call_later(_PATIENCE, transport.close)
 
-    async def _through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        except OSError:
-            writer.write(_AWAY)
-            await writer.drain()
+    def data_received(self, data: bytes) -> None:
+        """Pass on what comes, once the request has been granted."""
+        if self.other is not None:
+            super().data_received(data)
             return
-        writer.write(_WELCOME)
-        ways = {
-            asyncio.create_task(_copy(reader, inner_writer)),
-            asyncio.create_task(_copy(inner_reader, writer)),
-        }
-        await asyncio.wait(ways)
-        inner_writer.close()
+        self._head += data
+        assert self.transport is not None
+        if b"\r\n\r\n" not in self._head:
+            if len(self._head) > _HEAD_LIMIT:
+                self.transport.close()
+            return
+        self.transport.pause_reading()  # a client says nothing before it has been let in
+        if is_granted(self._head, self._secret):
+            self._entering = asyncio.create_task(self._enter())
+        else:
+            self._refuse(_NO_ENTRY)
 
+    async def _enter(self) -> None:
+        try:
+            _, way = await asyncio.get_running_loop().create_connection(_Way, "127.0.0.1", self._port)
+        except OSError:
+            self._refuse(_AWAY)
+            return
+        way.other, self.other = self, way
+        if self.transport is None:  # gone meanwhile
+            self.connection_lost(None)
+            return
+        assert self._patience is not None
+        self._patience.cancel()
+        self.transport.write(_WELCOME)
+        self.transport.resume_reading()
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass on what comes until there is no more, and say so."""
-    with contextlib.suppress(OSError):
-        while data := await reader.read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+    def _refuse(self, answer: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(answer)
+            self.transport.close()
 
 
 async def _serve(door: socket.socket, command: Sequence[str], secret: str, port: int) -> int:
@@ -140,7 +180,7 @@ async def _serve(door: socket.socket, command: Sequence[str], secret: str, port:
             temporal.terminate()
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-    await asyncio.start_server(Door(secret, port).admit, sock=door)
+    await asyncio.get_running_loop().create_server(lambda: Door(secret, port), sock=door)
     return await temporal.wait()
 
 
