@@ -23,6 +23,7 @@ from ninelives_server.api import app as api_app
 from ninelives_server.api import problems, worker_link
 from ninelives_server.api.idempotency import IdempotencyKeys
 from ninelives_server.api.middleware import Gate
+from ninelives_server.api.webhooks import Hooks
 from ninelives_server.connections.flows import Flows
 from ninelives_server.connections.parts import outbound
 from ninelives_server.connections.service import Connections
@@ -385,7 +386,14 @@ async def _tidy(access: Access) -> None:
 
 def application(settings: Settings, services: Services, doors: worker_link.WorkerDoors) -> FastAPI:
     """Make the one ASGI application: API, worker link, pages, and what every request passes."""
-    app = FastAPI(title="Ninelives", version=version("ninelives"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Ninelives",
+        version=version("ninelives"),
+        docs_url=None,
+        redoc_url=None,
+        # Nothing provides for it here, and to ask so for each request is not free.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.services = services
     app.state.worker_doors = doors
     problems.install(app)
@@ -393,6 +401,7 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
         app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
     app.add_middleware(IdempotencyKeys)
+    app.add_middleware(Hooks, services=services)
     app.add_middleware(Gate, settings=settings)
     return app
 

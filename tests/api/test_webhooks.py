@@ -1,8 +1,17 @@
 """The address that other systems call, over HTTP."""
 
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import httpx2
 import pytest
+import structlog
 from api_site import MANIFEST, Site, Things, a_bundle, a_name
 
+from ninelives_server.errors import DatabaseAway
+from ninelives_server.events.webhooks import Receipt, WebhookRequest
+from ninelives_server.server import application
+from ninelives_server.settings import Settings
 from ninelives_server.testing.running import until
 
 pytestmark = [pytest.mark.system]
@@ -165,3 +174,56 @@ def test_a_trace_that_is_none_is_left_out(site: Site, things: Things, given):
     event = event_of(site, site.http.post(things.webhook_url, headers={"traceparent": given}))
 
     assert event["traceparent"] is None
+
+
+class _Away:
+    """Webhooks whose database does not answer."""
+
+    body_limit = 1024
+
+    async def accept(self, _request: WebhookRequest) -> Receipt:
+        raise DatabaseAway("the database does not answer; try again in a moment")
+
+
+@pytest.fixture
+async def away() -> AsyncIterator[httpx2.AsyncClient]:
+    """The whole application, called without a socket, while its database is away."""
+    services = SimpleNamespace(webhooks=_Away())
+    app = application(Settings(), services, SimpleNamespace())  # type: ignore[arg-type]
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://localhost:9980") as client:
+        yield client
+
+
+async def test_a_database_that_is_away_is_503_and_never_202(away: httpx2.AsyncClient):
+    """
+    The sender is told to try again; the address, which is a secret, is in no log.
+    """
+    with structlog.testing.capture_logs() as logs:
+        answer = await away.post("/webhooks/the-secret-slug/orders", content=b"{}")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_away")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["content-security-policy"] == "sandbox"
+    assert answer.headers["x-request-id"] == answer.json()["request_id"]
+    assert any(line["event"] == "request.failed" for line in logs)
+    assert "the-secret-slug" not in str(logs)
+
+
+@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/", "/webhooks//orders"])
+async def test_without_a_slug_nothing_is_called(away: httpx2.AsyncClient, path):
+    """
+    There is no webhook to ask the database for.
+    """
+    answer = await away.post(path, content=b"{}")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_a_foreign_host_reaches_no_webhook(away: httpx2.AsyncClient):
+    """
+    Webhooks stand before the routes, and behind the check of the Host.
+    """
+    answer = await away.post("/webhooks/slug", headers={"Host": "evil.example"})
+
+    assert answer.status_code == 421

@@ -2,20 +2,9 @@
 
 from fastapi import APIRouter
 
-from ninelives_server.api import (
-    access,
-    connections,
-    health,
-    projects,
-    sessions,
-    store,
-    values,
-    watching,
-    webhooks,
-)
+from ninelives_server.api import access, connections, health, projects, sessions, store, values, watching
 
 # Taken over as they are: `include_router` would make each of them a second time, at every start.
 router = APIRouter()
-# Webhooks first: routes are tried in order, and nothing else is called as often.
-for module in (webhooks, projects, connections, sessions, watching, values, access, store, health):
+for module in (projects, connections, sessions, watching, values, access, store, health):
     router.routes.extend(module.router.routes)

@@ -85,7 +85,7 @@ class Gate:
         except ClientDisconnect:
             return  # nobody is left to answer
         except Exception:  # the root of a request
-            logger.exception("request.broke", method=scope.get("method"), path=_told(scope["path"]))
+            logger.exception("request.broke", method=scope.get("method"), path=told(scope["path"]))
             if scope["type"] == "websocket" or answer.has_begun:
                 raise
             await _say_broken(answer, answer.request_id)
@@ -134,12 +134,10 @@ class _Answer:
         is_quiet = method in _LOOKING or self._scope["path"].startswith("/webhooks/")
         write = logger.debug if is_quiet else logger.info
         elapsed_ms = round((time.monotonic() - self._began) * 1000, 1)
-        write(
-            "request.answered", method=method, path=_told(self._scope["path"]), status=status, ms=elapsed_ms
-        )
+        write("request.answered", method=method, path=told(self._scope["path"]), status=status, ms=elapsed_ms)
 
 
-def _told(path: str) -> str:
+def told(path: str) -> str:
     """Return a path for the log: a webhook's address is its secret."""
     return _HOOK.sub("/webhooks/…", path)[:300]
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from ninelives_server import errors, log
+from ninelives_server.api.middleware import told
 
 logger = log.get(__name__)
 
@@ -67,20 +68,24 @@ def problem(
     return JSONResponse(body, status_code=status, headers=headers, media_type="application/problem+json")
 
 
-async def _ours(request: Request, error: Exception) -> Response:
-    if not isinstance(error, errors.NinelivesError):  # registered for this class only
-        raise error
+def of(error: errors.NinelivesError | errors.DatabaseAway, request: Request) -> JSONResponse:
+    """Return the problem document of an error of ours."""
+    path = told(request.url.path)
+    if isinstance(error, errors.DatabaseAway):
+        logger.warning("request.failed", code=error.code, status=503, path=path)
+        answer = problem(503, error.code, str(error), request=request)
+        answer.headers["Retry-After"] = "1"
+        return answer
     status = status_of(error)
     if status >= 500:
-        logger.warning("request.failed", code=error.code, status=status, path=request.url.path)
+        logger.warning("request.failed", code=error.code, status=status, path=path)
     return problem(status, error.code, str(error), request=request, fields=error.fields)
 
 
-async def _away(request: Request, error: Exception) -> Response:
-    logger.warning("request.failed", code=errors.DatabaseAway.code, status=503, path=request.url.path)
-    answer = problem(503, errors.DatabaseAway.code, str(error), request=request)
-    answer.headers["Retry-After"] = "1"
-    return answer
+async def _ours(request: Request, error: Exception) -> Response:
+    if not isinstance(error, errors.NinelivesError | errors.DatabaseAway):  # registered for these only
+        raise error
+    return of(error, request)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
@@ -104,6 +109,6 @@ async def _http(request: Request, error: Exception) -> Response:
 def install(app: FastAPI) -> None:
     """Answer every error of the API with a problem document."""
     app.add_exception_handler(errors.NinelivesError, _ours)
-    app.add_exception_handler(errors.DatabaseAway, _away)
+    app.add_exception_handler(errors.DatabaseAway, _ours)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)

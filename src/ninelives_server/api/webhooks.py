@@ -1,56 +1,85 @@
-"""The address that other systems call: `/webhooks/{slug}`, any method, any suffix."""
+"""The address that other systems call: `/webhooks/{slug}`, any method, any suffix.
+
+It stands before the routes: nothing is called as often, and it needs nothing of what they pass. What every
+request passes, it passes too (`api.middleware`).
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ninelives_server.api import bodies, problems
-from ninelives_server.errors import Unauthenticated
+from ninelives_server.errors import DatabaseAway, NinelivesError, Unauthenticated
 from ninelives_server.events.replies import PATIENCE, Reply
 from ninelives_server.events.webhooks import WebhookRequest
 from ninelives_server.services import Services
 
-router = APIRouter(tags=["webhooks"])
+_BELOW = "/webhooks/"
 
 
-async def receive(request: Request) -> Response:
-    """Store the request as an event; answer 202 once it is committed, or with what its session says."""
-    services: Services = request.app.state.services
-    began = asyncio.get_running_loop().time()
-    body = await bodies.limited(request, services.webhooks.body_limit, "a webhook's body")
-    try:
-        receipt = await services.webhooks.accept(_read(request, body))
-    except Unauthenticated as refused:
-        answer = problems.problem(401, refused.code, str(refused), request=request)
-        # What a browser or client is to ask for depends on the trigger; it is never our own token.
-        answer.headers["WWW-Authenticate"] = 'Basic realm="webhook"'
-        return answer
-    headers = {
-        "Ninelives-Event-ID": receipt.event_id,
-        "AutoKitteh-Event-ID": receipt.event_id,
-        "Content-Security-Policy": "sandbox",
-        "X-Content-Type-Options": "nosniff",
-    }
-    if not receipt.is_sync:
-        return JSONResponse({"event_id": receipt.event_id}, status_code=202, headers=headers)
-    # What receiving took counts: the sender's patience began with its request.
-    left = max(PATIENCE - (asyncio.get_running_loop().time() - began), 0.0)
-    return _response(await services.replies.wait(receipt.event_id, seconds=left), headers)
+class Hooks:
+    """Answers what is below `/webhooks/`, and passes everything else on."""
+
+    def __init__(self, app: ASGIApp, *, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        slug = "" if scope["type"] != "http" else _slug(scope["path"])
+        if not slug:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            answer = await self._answer(request, slug)
+        except (NinelivesError, DatabaseAway) as error:
+            answer = problems.of(error, request)
+            if isinstance(error, Unauthenticated):
+                # What a browser or client is to ask for depends on the trigger; it is never our own token.
+                answer.headers["WWW-Authenticate"] = 'Basic realm="webhook"'
+        await answer(scope, receive, send)
+
+    async def _answer(self, request: Request, slug: str) -> Response:
+        """Store the request as an event; answer 202 once it is committed, or with what its session says."""
+        services = self._services
+        began = asyncio.get_running_loop().time()
+        body = await bodies.limited(request, services.webhooks.body_limit, "a webhook's body")
+        receipt = await services.webhooks.accept(_read(request, slug, body))
+        headers = {
+            "Ninelives-Event-ID": receipt.event_id,
+            "AutoKitteh-Event-ID": receipt.event_id,
+            "Content-Security-Policy": "sandbox",
+            "X-Content-Type-Options": "nosniff",
+        }
+        if not receipt.is_sync:
+            return JSONResponse({"event_id": receipt.event_id}, status_code=202, headers=headers)
+        # What receiving took counts: the sender's patience began with its request.
+        left = max(PATIENCE - (asyncio.get_running_loop().time() - began), 0.0)
+        return _response(await services.replies.wait(receipt.event_id, seconds=left), headers)
 
 
-def _read(request: Request, body: bytes) -> WebhookRequest:
+def _slug(path: str) -> str:
+    """Return the slug that a path names; empty where it is no webhook's."""
+    return path[len(_BELOW) :].partition("/")[0] if path.startswith(_BELOW) else ""
+
+
+def _read(request: Request, slug: str, body: bytes) -> WebhookRequest:
+    scope = request.scope
+    path: str = scope["path"]
+    query: bytes = scope["query_string"]
     return WebhookRequest(
-        slug=request.path_params["slug"],
-        path_suffix=request.path_params.get("suffix", ""),
-        method=request.method,
+        slug=slug,
+        path_suffix=path[len(_BELOW) + len(slug) + 1 :],
+        method=scope["method"],
         raw_url=str(request.url),
         path=request.url.path,
-        query=request.query_params.multi_items(),
-        headers=[(name, value) for name, value in request.headers.items()],
+        query=parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
         body=body,
         remote_addr=request.client.host if request.client else "",
     )
@@ -68,17 +97,3 @@ def _response(reply: Reply, headers: dict[str, str]) -> Response:
             yield part
 
     return StreamingResponse(parts(), status_code=reply.status, headers=every)
-
-
-class _AnyMethod:
-    """An application instead of a function: a route to it takes any method, `PROPFIND` too."""
-
-    async def __call__(self, scope: Scope, receive_: Receive, send: Send) -> None:
-        response = await receive(Request(scope, receive_, send))
-        await response(scope, receive_, send)
-
-
-router.routes += [
-    Route("/webhooks/{slug}", _AnyMethod()),
-    Route("/webhooks/{slug}/{suffix:path}", _AnyMethod()),
-]

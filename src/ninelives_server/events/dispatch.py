@@ -9,6 +9,7 @@ remembered from one unit to the next, so that a change of a trigger or a deploym
 import asyncio
 import hashlib
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol
@@ -30,10 +31,10 @@ logger = log.get(__name__)
 
 #: Undispatched events are looked for this often. seconds
 SWEEP_EVERY = 30.0
-#: Units that are under way at once.
-AT_ONCE = 4
 #: Events of one unit, where so many wait. With more, everybody else would wait longer for their turn.
 TOGETHER = 32
+#: Units that are under way at once; all but one of them only where so many wait that they are full.
+AT_ONCE = 4
 _SWEEP_BATCH = 1000
 
 #: Memo of events that name what to start themselves: manual starts and redispatched events.
@@ -60,19 +61,28 @@ class Dispatcher:
         self._vault = vault
         self._filters = filters
         self._sessions = sessions
-        self._waiting: asyncio.Queue[EventId] = asyncio.Queue()
+        self._waiting: deque[EventId] = deque()
+        # Set while at least one event waits, and while a full unit of them does.
+        self._some, self._many = asyncio.Event(), asyncio.Event()
 
     def soon(self, event_ids: Sequence[EventId]) -> None:
         """Dispatch these events as soon as `run` gets to them."""
-        for event_id in event_ids:
-            self._waiting.put_nowait(event_id)
+        self._waiting.extend(event_ids)
+        self._tell()
+
+    def _tell(self) -> None:
+        for event, least in ((self._some, 1), (self._many, TOGETHER)):
+            if len(self._waiting) >= least:
+                event.set()
+            else:
+                event.clear()
 
     async def run(self) -> None:
         """Dispatch what comes, and sweep at start and now and then, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._sweep_for_ever())
-            for _ in range(AT_ONCE):
-                group.create_task(self._work())
+            for number in range(AT_ONCE):
+                group.create_task(self._work(self._many if number else self._some))
 
     async def dispatch(self, event_ids: Sequence[EventId]) -> None:
         """Dispatch these events now; those that are dispatched already are left alone."""
@@ -99,11 +109,13 @@ class Dispatcher:
                 logger.exception("events.sweep_failed")
             await asyncio.sleep(SWEEP_EVERY)
 
-    async def _work(self) -> None:
+    async def _work(self, enough: asyncio.Event) -> None:
         while True:
-            taken = [await self._waiting.get()]
-            while len(taken) < TOGETHER and not self._waiting.empty():
-                taken.append(self._waiting.get_nowait())
+            await enough.wait()
+            if not enough.is_set():  # another one was faster
+                continue
+            taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), TOGETHER))]
+            self._tell()
             await self._several(taken)
 
     async def _several(self, event_ids: Sequence[EventId]) -> int:
@@ -122,7 +134,10 @@ class Dispatcher:
     async def _unit(self, event_ids: Sequence[EventId]) -> None:
         done = await self._store.write(lambda tx: self.dispatch_in(tx, event_ids))
         for event_id, outcomes in done.items():
-            logger.info("event.dispatched", event_id=event_id, outcomes=[o["outcome"] for o in outcomes])
+            kinds = [outcome["outcome"] for outcome in outcomes]
+            # Of most events nothing is wanted, and each keeps what became of it.
+            write = logger.debug if set(kinds) <= {"filtered"} else logger.info
+            write("event.dispatched", event_id=event_id, outcomes=kinds)
 
     def dispatch_in(self, tx: Tx, event_ids: Sequence[EventId]) -> dict[EventId, list[Outcome]]:
         """Dispatch events inside a unit of the caller's, oldest first.
