@@ -29,11 +29,13 @@ _LENGTH = 26  # characters for 128 bits
 
 
 def _encode(number: int) -> str:
-    digits = []
-    for _ in range(_LENGTH):
-        number, rest = divmod(number, 32)
-        digits.append(ALPHABET[rest])
-    return "".join(reversed(digits))
+    # 160 bits are 32 characters; the first 6 stand for the 30 bits and more that are zero.
+    return _text(number.to_bytes(20, "big"))[-_LENGTH:]
+
+
+def _text(data: bytes) -> str:
+    """Write bytes, a multiple of 5 of them, in Crockford's base 32."""
+    return b32encode(data).decode("ascii").translate(_FROM_BASE32)
 
 
 def new(prefix: str) -> str:
@@ -62,4 +64,4 @@ def is_id(text: str, prefix: str) -> bool:
 
 def new_slug() -> str:
     """Make an unguessable name for a webhook address: 160 random bits."""
-    return b32encode(secrets.token_bytes(20)).decode("ascii").translate(_FROM_BASE32)
+    return _text(secrets.token_bytes(20))

@@ -115,26 +115,21 @@ class _Answer:
             self.has_begun = True
             message.setdefault("headers", []).append((b"x-request-id", self.request_id.encode()))
             if self._scope["path"].startswith(_FOREIGN):
-                message["headers"] += [
-                    header for header in _SANDBOX if header[0] not in dict(message["headers"])
-                ]
-            method, status = self._scope["method"], str(message["status"])
-            metrics.REQUESTS.labels(method=method, status=status).inc()
-            metrics.DURATION.labels(method=method).observe(time.monotonic() - self._began)
-            if self._scope["path"].startswith("/webhooks/"):
-                metrics.WEBHOOKS.labels(status=status).inc()
-            self._log(method, message["status"])
+                there = {name for name, _ in message["headers"]}
+                message["headers"] += [header for header in _SANDBOX if header[0] not in there]
+            self._note(self._scope["method"], message["status"], self._scope["path"])
         await self._send(message)
 
-    def _log(self, method: str, status: int) -> None:
-        """Write down what people may look for tomorrow: requests that may change something.
+    def _note(self, method: str, status: int, path: str) -> None:
+        """Count, and write down what people may look for tomorrow: requests that may change something.
 
         Only the path, never the query, which may hold a ticket or a login link's secret.
         """
-        is_quiet = method in _LOOKING or self._scope["path"].startswith("/webhooks/")
-        write = logger.debug if is_quiet else logger.info
-        elapsed_ms = round((time.monotonic() - self._began) * 1000, 1)
-        write("request.answered", method=method, path=told(self._scope["path"]), status=status, ms=elapsed_ms)
+        seconds = time.monotonic() - self._began
+        is_webhook = path.startswith("/webhooks/")
+        metrics.answered(method, status, seconds=seconds, is_webhook=is_webhook)
+        write = logger.debug if is_webhook or method in _LOOKING else logger.info
+        write("request.answered", method=method, path=told(path), status=status, ms=round(seconds * 1000, 1))
 
 
 def told(path: str) -> str:

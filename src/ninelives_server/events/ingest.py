@@ -25,6 +25,10 @@ ANY_TYPE = frozenset({"", "*"})
 SIGNALLED = "signalled"
 
 
+# Made once: `json.dumps` with options makes one each time.
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 class Dispatches(Protocol):
     """Is told which events wait for dispatch."""
 
@@ -45,7 +49,7 @@ def encode(data: object) -> bytes:
         Invalid: It has a value that JSON cannot hold.
     """
     try:
-        return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        return _JSON.encode(data).encode()
     except (TypeError, ValueError) as error:
         raise Invalid(f"the event's data is no JSON: {error}") from None
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
@@ -225,6 +225,7 @@ def _content_type(headers: Iterable[tuple[str, str]]) -> str:
     return next((value for name, value in headers if name.lower() == "content-type"), "")
 
 
+@lru_cache(maxsize=1024)
 def canonical(name: str) -> str:
     """Return a header's name as Go's net/http writes it: `x-hub-signature` becomes `X-Hub-Signature`."""
     if not _TOKEN.fullmatch(name):
