@@ -70,10 +70,11 @@ def check(source: Source, around: Surroundings, problems: Problems) -> None:
         _check_uses(manifest, code, around, problems)
         called = {trigger.call.partition(":")[0] for trigger in manifest.triggers}
     for file, (line, reason) in code.broken.items():
-        if file in called:
-            problems.add(file, line, reason, "syntax-error")
+        # Whatever is at the top may be called by hand or imported by name; below it there may be templates.
+        if file in called or "/" not in file:
+            problems.add(file, line, f"syntax error: {reason}", "syntax-error")
         else:
-            problems.warn(file, line, f"{reason}; it cannot be imported", "syntax-error")
+            problems.warn(file, line, f"syntax error: {reason}; it cannot be imported", "syntax-error")
     requirements.check(source.bundle, code, problems)
     if (size := source.bundle.size_bytes) > _LARGE:
         problems.warn(

@@ -37,7 +37,10 @@ RULES: Mapping[str, tuple[Severity, str]] = {
     "bad-call": (_ERROR, "`call` has the form `file.py:function`"),
     "file-not-found": (_ERROR, "the file that `call` names is there"),
     "handler-not-found": (_ERROR, "the file has the function or class at its top level"),
-    "syntax-error": (_ERROR, "files with handlers are Python; in other files it is a warning"),
+    "syntax-error": (
+        _ERROR,
+        "files with handlers, and all that are not in a folder, are Python; in others it is a warning",
+    ),
     "webhook-unreachable": (_WARNING, "the address of a webhook can be reached from outside"),
     "project-size": (_WARNING, "the project has at most 1 MB"),
     "bad-requirement": (_ERROR, "each line of `requirements.txt` names a package"),
