@@ -12,6 +12,7 @@ from event_world import NoEnvironment, Shop, World, a_new_event
 from factories import a_trigger
 
 from ninelives_server import ids
+from ninelives_server.errors import Conflict
 from ninelives_server.events.children import Children
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.model.triggers import Trigger, TriggerType
@@ -140,6 +141,26 @@ async def test_a_session_that_restarts_keeps_its_key(world: World):
     await end(world, running)
 
     assert [s.id for s in await admitted(world, shop)] == [successor]
+
+
+async def test_a_fork_has_the_key_of_its_source(world: World):
+    """
+    It is refused while the key is in use, and while it runs the next one of the key waits.
+    """
+    shop, trigger = await a_shop(world, options={"key": "data.lead"})
+    await happen(world, trigger, 1, name="a", data={"lead": "00Q1"})
+    [source] = await admitted(world, shop)
+
+    with pytest.raises(Conflict, match=f"session {source.id} has the same key"):
+        await world.sessions.fork(shop.actor, source.id, from_step=1)
+    await end(world, source)
+    fork = (await world.sessions.fork(shop.actor, source.id, from_step=1)).session
+    await happen(world, trigger, 1, name="b", data={"lead": "00Q1"})
+    other = await happen(world, trigger, 1, name="c", data={"lead": "00Q2"})
+
+    assert {s.id for s in await admitted(world, shop) if s.event_id != other[0]} == {fork.id}
+    await end(world, fork)
+    assert len(await admitted(world, shop)) == 2
 
 
 async def test_an_event_that_is_not_dispatched_yet_holds_back_later_ones_of_a_keyed_trigger(world: World):

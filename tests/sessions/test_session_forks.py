@@ -2,17 +2,18 @@
 
 import pytest
 import sqlalchemy as sa
-from factories import a_build, a_deployment, a_person
+from factories import a_build, a_connection, a_deployment, a_person
 from world import World, log_record, record
 
 from ninelives.run import wire
 from ninelives_server.errors import Forbidden, Invalid, NotFound
 from ninelives_server.model.actors import Role
+from ninelives_server.model.events import NewEvent
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions.forks import Forks
 from ninelives_server.sessions.journal import Claimed
 from ninelives_server.sessions.transfer import Transfer
-from ninelives_server.store import journal, sessions, tables
+from ninelives_server.store import inbox, journal, sessions, tables
 
 pytestmark = pytest.mark.store
 
@@ -73,6 +74,41 @@ async def test_a_fork_gets_what_was_pinned(world: World):
     assert (made.event_id, made.trigger_id) == ("evt_1", None)
     assert made.memo == {"trigger": "on-lead", "forked_from": source, "forked_before_step": "2"}
     assert (await world.sessions.get(world.actor, source)).session == before.session
+
+
+async def test_a_fork_may_read_what_its_source_has_not_read(world: World):
+    """
+    Signals, and events of the subscriptions that it has: those that were made before its step.
+    """
+    connection = await a_connection(world.store, world.project, name="crm")
+    source, epoch = await world.running()
+    await world.journal.commit([world.call(source, epoch, "subscribe", ("0", 0), source="crm", filter="")])
+    happened = NewEvent(
+        project_id=world.project.id,
+        connection_id=connection.id,
+        source_key="1",
+        event_type="lead",
+        data={"n": 1},
+    )
+    await world.store.write(lambda tx: world.ingest.record_in(tx, [happened]))
+    other, other_epoch = await world.running()
+    signal = world.call(other, other_epoch, "signal", session_id=source, payload={"n": 2})
+    [answer] = await world.journal.commit([signal._replace(args={**signal.args, "name": "go"})])
+    assert answer.error is None
+
+    late = (await world.sessions.fork(world.actor, source, from_step=2)).session
+    early = (await world.sessions.fork(world.actor, source, from_step=1)).session
+
+    async def unread(session_id: str) -> list[str]:
+        found = await world.store.read(lambda tx: inbox.unread(tx, session_id))
+        return [item.name for item in found]
+
+    assert await unread(source) == await unread(late.id) == ["lead", "go"]
+    assert await unread(early.id) == ["go"]
+    claimed = await world.journal.claim("wrk_9", late.id)
+    call = world.call(late.id, claimed.epoch, "next_signal", ("0", 1), names=["go"], timeout=0)
+    [read] = await world.journal.commit([call])
+    assert read.value["payload"] == {"n": 2}
 
 
 async def test_a_fork_at_the_end_has_everything(world: World):

@@ -3,7 +3,8 @@
 It gets the records before that step, and everything that was pinned when the first one was made (inputs,
 variables, seed), so that it replays to the same place. It may run another build of the project. Calls that
 the server answered are records like any other: they are not done again, and ids of children are data. Only
-subscriptions are made anew, so that the fork gets events of its own, from then on.
+subscriptions are made anew, so that the fork gets events of its own, from then on; what the other one has not
+read yet, the fork may read too. It has the other one's key, so it needs that to be free.
 """
 
 import json
@@ -11,13 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ninelives.run import semantics
 from ninelives_server import ids
-from ninelives_server.errors import Invalid, NotFound
+from ninelives_server.errors import Conflict, Invalid, NotFound
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.projects import Build
 from ninelives_server.model.sessions import CARRIED, SEMANTICS, NewSession, Session
 from ninelives_server.sessions import commit
 from ninelives_server.sessions.start import Starts
-from ninelives_server.store import audit, blobs, builds, journal, sessions, subscriptions
+from ninelives_server.store import audit, blobs, builds, inbox, journal, queues, sessions, subscriptions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Row
 from ninelives_server.vault.vault import Vault
@@ -42,7 +43,9 @@ class Forks:
         Raises:
             Invalid: There is no such step, or the build cannot run it.
             NotFound: The project has no such build.
+            Conflict: A session with the same key runs.
         """
+        key = _free_key(tx, source)
         found = _build(tx, source, build)
         last = journal.heads(tx, [source.id])[source.id].next_seq
         _check(source, found, from_step, last)
@@ -61,6 +64,7 @@ class Forks:
             memo={**source.memo, FROM: source.id, BEFORE: str(from_step)},
             traceparent=source.traceparent,
             created_by=actor.id,
+            queue_key=key,
         )
         self._starts.copy(tx, source.id, new, _semantics(tx, source, from_step))
         listening: dict[str, tuple[str, str]] = {}
@@ -71,6 +75,7 @@ class Forks:
                 stored += _size(tx, source, row)
                 self._follow(tx, new, row, listening)
         _subscribe(tx, new, listening)
+        self._hand_mail(tx, source, new, listening)
         head = journal.heads(tx, [new.id])[new.id]
         journal.advance(tx, [head._replace(next_seq=from_step, journal_bytes=stored)])
         details = {"from": source.id, "from_step": from_step, "build_id": str(found.id)}
@@ -99,6 +104,26 @@ class Forks:
             listening.pop(str(args.get("id")), None)
         elif "source" in args:
             listening[str(came["value"])] = (str(args["source"]), str(args.get("filter") or ""))
+
+    def _hand_mail(self, tx: Tx, source: Session, new: NewSession, listening: Mapping[str, object]) -> None:
+        """Give a fork what its source has not read: signals, and events of the subscriptions that it has."""
+        for item in inbox.unread(tx, source.id):
+            if item.kind == "event" and item.topic not in listening:
+                continue
+            item_id, sealed = inbox.new_id(), item.sealed_payload
+            if sealed is not None:
+                plain = self._vault.open(tx, source.project_id, inbox.context(item.id), sealed)
+                sealed = self._vault.seal(tx, new.project_id, inbox.context(item_id), plain)
+            inbox.put(
+                tx,
+                item_id,
+                new.id,
+                kind=item.kind,
+                name=item.name,
+                topic=item.topic,
+                event_id=item.event_id,
+                sealed_payload=sealed,
+            )
 
     def _copy(self, tx: Tx, source: Session, new_id: str, row: Row) -> Row:
         def again(sealed: bytes | None, column: str) -> bytes | None:
@@ -129,6 +154,25 @@ def _semantics(tx: Tx, source: Session, from_step: int) -> int:
         )
         raise Invalid(message, fields={"from_step": message})
     return pinned
+
+
+def _free_key(tx: Tx, source: Session) -> str | None:
+    """Return the key that a fork has, with nobody else taking it meanwhile; `None` where there is none.
+
+    Raises:
+        Conflict: It is in use.
+    """
+    key = queues.key_of(tx, source.id)
+    if key is None:
+        return None
+    queues.lock(tx, source.project_id)
+    holder = queues.holder_of(tx, source.project_id, key)
+    if holder is not None:
+        raise Conflict(
+            f"session {holder} has the same key and has not ended, and of each key one session runs at a "
+            f"time; stop it with `ninelives session stop {holder}`, or fork when it has ended"
+        )
+    return key
 
 
 def _size(tx: Tx, source: Session, row: Row) -> int:

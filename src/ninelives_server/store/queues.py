@@ -107,11 +107,18 @@ def waiting_triggers(tx: Tx, project_id: str) -> list[str | None]:
 
 
 def busy_keys(tx: Tx, project_id: str, trigger_id: str | None) -> set[str]:
-    """Return the keys of a trigger's sessions that are open and admitted."""
-    query = sa.select(_t.queue_key).where(
-        _project(project_id), _runs, _trigger(trigger_id), _t.queue_key.is_not(None)
-    )
+    """Return the keys of a trigger's sessions that are open and admitted, forks of them included."""
+    # A fork has no trigger, only the key; a key of another trigger is another one.
+    is_of = sa.or_(_trigger(trigger_id), _t.trigger_id.is_(None))
+    query = sa.select(_t.queue_key).where(_project(project_id), _runs, is_of, _t.queue_key.is_not(None))
     return set(tx.connection.execute(query).scalars())
+
+
+def holder_of(tx: Tx, project_id: str, key: str) -> str | None:
+    """Return the session that has a key and may run; `None` where the key is free."""
+    query = sa.select(_t.id).where(_project(project_id), _runs, _t.queue_key == key).limit(1)
+    found: str | None = tx.connection.execute(query).scalar_one_or_none()
+    return found
 
 
 def line(tx: Tx, project_id: str, trigger_id: str | None, busy: Collection[str]) -> Iterator[Waiting]:
