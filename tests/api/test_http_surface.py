@@ -292,3 +292,41 @@ def test_the_document_that_is_served_is_the_one_that_is_committed(site: Site):
 
     assert served["paths"].keys() == committed["paths"].keys()
     assert served["components"]["schemas"].keys() == committed["components"]["schemas"].keys()
+
+
+def bodies_of(document):
+    """Yield method, path and JSON schema of each request body that the API takes."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            schema = content.get("application/json", {}).get("schema", {})
+            for part in [schema, *schema.get("anyOf", [])]:
+                if name := part.get("$ref", "").rpartition("/")[2]:
+                    yield method.upper(), path, document["components"]["schemas"][name]
+
+
+def test_no_request_takes_fields_that_it_does_not_know(site: Site):
+    """
+    A misspelt field would silently mean its default.
+    """
+    found = list(bodies_of(site.look("/openapi.json").json()))
+
+    assert len(found) > 12
+    assert [
+        (method, path) for method, path, schema in found if schema["additionalProperties"] is not False
+    ] == []
+
+
+def test_an_unknown_field_is_named(site: Site, things: Things):
+    """
+    With the way to find the right one; nothing is started.
+    """
+    wrong = {"entrypoint": "main.py:on_open", "input": {"x": 1}, "is_durable": True}
+
+    answer = site.ask("POST", f"/projects/{things.project}/sessions", json=wrong)
+
+    assert answer.status_code == 422
+    assert answer.json()["fields"] == {
+        "input": "there is no such field here; see /openapi.json for those that there are"
+    }
+    assert "input" in answer.json()["detail"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from ninelives_server.api import documents
+from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
 from ninelives_server.model.actors import Role
 
@@ -23,7 +23,7 @@ class WhoAmI(BaseModel):
     scopes: list[str]
 
 
-class LinkFor(BaseModel):
+class LinkFor(bodies.Body):
     """Whom a login link is for; null is yourself."""
 
     user: str | None = None
@@ -35,11 +35,11 @@ class LoginLink(BaseModel):
     url: str = Field(repr=False)
 
 
-class NewToken(BaseModel):
+class NewToken(bodies.Body):
     """A token to be made."""
 
     name: str
-    scopes: list[str] = ["all"]
+    scopes: list[str] = Field(default_factory=lambda: ["all"])
     expires_at: datetime | None = None
 
 
@@ -63,7 +63,7 @@ class MadeToken(BaseModel):
     token: str = Field(repr=False)
 
 
-class NewUser(BaseModel):
+class NewUser(bodies.Body):
     """A user to be made in your org."""
 
     name: str

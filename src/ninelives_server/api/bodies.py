@@ -1,8 +1,15 @@
-"""Reading request bodies without holding more than a limit."""
+"""Reading request bodies: none larger than a limit, none with a field that we do not know."""
 
 from fastapi import Request
+from pydantic import BaseModel, ConfigDict
 
 from ninelives_server.errors import TooLarge
+
+
+class Body(BaseModel):
+    """What a request says. A misspelt field is an error: left out silently, it would mean its default."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 async def limited(request: Request, limit_bytes: int, what: str) -> bytes:

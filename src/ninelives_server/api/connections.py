@@ -4,15 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ninelives_server.api import documents
+from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
 
 router = APIRouter(prefix="/api/v1", tags=["connections"])
 
 
-class NewConnection(BaseModel):
+class NewConnection(bodies.Body):
     """A connection to be made; `settings` and `secrets` by field name of the auth mode."""
 
     project: str
@@ -23,7 +23,7 @@ class NewConnection(BaseModel):
     secrets: dict[str, str] = Field(default_factory=dict, repr=False)
 
 
-class ConnectionEdit(BaseModel):
+class ConnectionEdit(bodies.Body):
     """Changes; a secret that is blank or left out is kept.
 
     So is the auth mode, but for a connection that was never set up, which takes the one that is given.

@@ -3,6 +3,9 @@
 The codes are documented in docs/reference/api.md; a test compares the two.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -92,11 +95,16 @@ async def _validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     fields = {
-        ".".join(str(part) for part in item["loc"] if part != "body"): str(item["msg"])
-        for item in error.errors()
+        ".".join(str(part) for part in item["loc"] if part != "body"): _said(item) for item in error.errors()
     }
     detail = "; ".join(f"{name or 'body'}: {message}" for name, message in fields.items())
     return problem(422, "invalid", detail, request=request, fields=fields)
+
+
+def _said(item: Mapping[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return "there is no such field here; see /openapi.json for those that there are"
+    return str(item["msg"])
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
@@ -17,13 +17,13 @@ BUNDLE_LIMIT = 64 * 1024 * 1024
 ProjectQuery = Annotated[str, Query(description="id or name of a project")]
 
 
-class NewProject(BaseModel):
+class NewProject(bodies.Body):
     """A project made by hand: a name, no code."""
 
     name: str = Field(examples=["lead_router"])
 
 
-class Retention(BaseModel):
+class Retention(bodies.Body):
     """Days that things are kept; 0 is for ever, null leaves it as it is."""
 
     sessions: int | None = Field(default=None, ge=0)
@@ -31,13 +31,13 @@ class Retention(BaseModel):
     logs: int | None = Field(default=None, ge=0)
 
 
-class Concurrency(BaseModel):
+class Concurrency(bodies.Body):
     """How many sessions may be open at once; 0 is any number."""
 
     max_concurrent: int = Field(ge=0, le=100_000)
 
 
-class NewValue(BaseModel):
+class NewValue(bodies.Body):
     """A variable's value."""
 
     value: str = Field(repr=False)

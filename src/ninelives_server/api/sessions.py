@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from ninelives_server.api import documents
+from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.sessions import SessionState
@@ -15,7 +15,7 @@ from ninelives_server.services import Services
 router = APIRouter(prefix="/api/v1", tags=["sessions"])
 
 
-class NewRun(BaseModel):
+class NewRun(bodies.Body):
     """A session without an event: `inputs` become `event.data`."""
 
     entrypoint: str = Field(examples=["main.py:hello"])
@@ -26,7 +26,7 @@ class NewRun(BaseModel):
     )
 
 
-class Stop(BaseModel):
+class Stop(bodies.Body):
     """How to stop: asked first, killed after `grace` seconds, or at once."""
 
     reason: str = ""
@@ -34,20 +34,20 @@ class Stop(BaseModel):
     grace: float = Field(default=10.0, ge=0, le=3600, description="seconds")
 
 
-class Fork(BaseModel):
+class Fork(bodies.Body):
     """Where a fork leaves its session, and which build it runs."""
 
     from_step: int = Field(ge=1, description="`seq` of the first record that the new session does not have")
     build: str = Field(default="same", description="`same`, `newest`, or the id of a build")
 
 
-class Redispatch(BaseModel):
+class Redispatch(bodies.Body):
     """Where a stored event goes again; null is the active deployment."""
 
     deployment_id: str | None = None
 
 
-class FilterQuestion(BaseModel):
+class FilterQuestion(bodies.Body):
     """A CEL expression, and optionally what to try it on."""
 
     filter: str

@@ -3,21 +3,21 @@
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ninelives_server.api import documents
+from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
 
 router = APIRouter(prefix="/api/v1", tags=["store"])
 
 
-class StoredValue(BaseModel):
+class StoredValue(bodies.Body):
     """A value: anything that JSON can hold."""
 
     value: Any = Field(repr=False)
 
 
-class Publication(BaseModel):
+class Publication(bodies.Body):
     """Whether everybody may read a value."""
 
     is_published: bool = True
