@@ -407,7 +407,7 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
 
 
 async def rotate_keys(settings: Settings) -> int:
-    """Wrap every data key with the newest master key; return how many there are.
+    """Wrap every data key with the newest master key; return how many an older one had wrapped.
 
     Raises:
         SetupError: A key is missing, or the database is of another version.

@@ -4,6 +4,7 @@
 
 import base64
 import gzip
+import re
 import stat
 from pathlib import Path
 
@@ -49,9 +50,18 @@ def test_a_backup_is_restored_only_where_its_keys_are(
     (fresh / "private/keys").write_text(key)
     done = ninelives("server", "restore", str(file), "--data-dir", str(fresh), "-o", "json")
     rotated = ninelives("server", "rotate-key", "--data-dir", str(fresh), "-o", "json")
+    again = ninelives("server", "rotate-key", "--data-dir", str(fresh))
+    newer = f"k9:{base64.b64encode(bytes(32)).decode()}"
+    (fresh / "private/keys").write_text(f"{newer}\n{key}")
+    counted = ninelives("server", "rotate-key", "--data-dir", str(fresh))
 
     assert done.document["rows"] > 0
     assert rotated.document == {"wrapped": 0}
+    assert again.out.startswith("nothing to do: the newest master key wraps every data key already")
+    assert re.fullmatch(
+        r"(1 data key was|\d+ data keys were) wrapped with an older master key and now (is|are) with the newest\n",
+        counted.out,
+    )
     assert str(site.up.data_dir / "private/keys") in said.err
     assert key.partition(":")[2].strip() not in inside
     for refused in (none, other):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record
@@ -443,6 +444,31 @@ async def test_a_lost_worker_loses_its_sessions(world: World, links: Links, sche
         return not await links.workers()
 
     await until(is_marked)
+
+
+async def test_a_worker_that_says_goodbye_is_not_lost(world: World, links: Links, capsys):
+    """
+    The server hangs up at once and warns of nothing, then or later; what it still held runs elsewhere.
+    """
+    session = await world.session()
+    worker = FakeWorker(links)
+    await worker.hello()
+    await worker.claim(session.id)
+
+    async def is_closed() -> bool:
+        return worker.link.is_closed
+
+    worker.say("bye")
+    await until(is_closed)
+    await links.lost(worker.link)
+    found = await world.store.read(lambda tx: sessions.by_id(tx, session.id))
+    silent = await world.store.read(lambda tx: workers.silent(tx, since=timedelta(seconds=-1)))
+
+    assert (found.state, found.worker_id) == (SessionState.RUNNING, None)
+    assert silent == []
+    said = capsys.readouterr().out
+    assert "worker.left" in said
+    assert "worker.lost" not in said
 
 
 async def test_a_worker_that_comes_back_in_time_keeps_its_sessions(

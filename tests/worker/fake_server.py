@@ -72,6 +72,7 @@ class FakeServer:
         self.builds: dict[str, bytes] = {}
         self.blobs: dict[str, bytes] = {}
         self.hellos: list[dict[str, Any]] = []
+        self.farewells: list[str] = []
         self.messages = 0
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
@@ -228,6 +229,9 @@ class FakeServer:
                     if frame.type == "hello":
                         worker = self._hello(frame, socket)
                         answers.append(wire.encode({"t": "welcome", "worker_id": worker}))
+                    elif frame.type == "bye":
+                        self.farewells.append(worker)
+                        await socket.close()
                     else:
                         answers += self._on(worker, frame)
                 if answers and not self.is_mute:

@@ -179,6 +179,7 @@ async def test_sigterm_leaves_no_process_behind(world: World) -> None:
     assert code == 0
     assert await _gone(b"4242.125")
     assert [death["reason"] for death in row.deaths] == ["shutdown"]
+    assert len(world.server.farewells) == 1
 
 
 async def test_a_killed_worker_takes_everything_with_it_and_another_one_goes_on(world: World) -> None:

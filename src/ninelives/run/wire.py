@@ -33,6 +33,7 @@ Worker -> server
     preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
                                        body: what uv has said so far, or nothing new
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
+    bye                                it stops and holds nothing more; the server hangs up
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker
     welcome    worker_id

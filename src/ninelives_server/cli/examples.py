@@ -15,6 +15,7 @@ EXAMPLES: Mapping[str, str] = {
     "init": "ninelives init first",
     "doctor": "ninelives doctor",
     "explain": "ninelives explain main.py",
+    "completion": "ninelives completion bash",
     "fake-salesforce": "ninelives fake-salesforce --port 9443",
     "login": "ninelives login --web",
     "token create": "ninelives token create ci",

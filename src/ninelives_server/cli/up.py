@@ -282,8 +282,18 @@ def server_rotate_key(output: str, **flags: Any) -> None:
     settings = settings_module.load(**flags)
     with directory.owned(settings):
         count = asyncio.run(server_module.rotate_keys(settings))
-    said = f"{count} data keys are wrapped with the newest master key"
-    out.document(output, {"wrapped": count}, lambda _: click.echo(said))
+    out.document(output, {"wrapped": count}, lambda _: click.echo(_said_of_rotation(count)))
+
+
+def _said_of_rotation(count: int) -> str:
+    """Say how many data keys another master key had wrapped; nothing was wrong where it is none."""
+    if not count:
+        return (
+            "nothing to do: the newest master key wraps every data key already; to rotate, put a new key "
+            "before the others first"
+        )
+    keys = "1 data key was" if count == 1 else f"{count} data keys were"
+    return f"{keys} wrapped with an older master key and now {'is' if count == 1 else 'are'} with the newest"
 
 
 @click.group(invoke_without_command=True)

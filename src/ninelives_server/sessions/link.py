@@ -98,6 +98,14 @@ class Greets(Protocol):
         ...
 
 
+class Leaves(Protocol):
+    """Lets a worker go that stops (`sessions.links`)."""
+
+    async def __call__(self, link: "Link") -> None:
+        """Take from the worker what it may still hold, and have the transport hang up."""
+        ...
+
+
 class Link:
     """One worker's side of the conversation.
 
@@ -108,13 +116,14 @@ class Link:
         is_closed: The transport must hang up once `outgoing` has been sent.
     """
 
-    def __init__(self, parts: Parts, greet: Greets) -> None:
+    def __init__(self, parts: Parts, greet: Greets, leave: Leaves) -> None:
         self.worker_id = ""
         self.held: dict[str, Held] = {}
         self.carried = CARRIED
         self.is_closed = False
         self._parts = parts
         self._greet = greet
+        self._leave = leave
         self._out: list[bytes] = []
         self._ready = asyncio.Event()
         self._notes = asyncio.Lock()
@@ -140,6 +149,8 @@ class Link:
                     self._start(self._claim(frame))
                 case "preparing":
                     self._start(self._prepare(frame))
+                case "bye":
+                    self._start(self._leave(self))
                 case "checked":
                     self._checked(frame)
                 case "call" if frame.head.get("name") == "token":

@@ -110,7 +110,7 @@ class Links:
 
     def open(self) -> Link:
         """Begin a conversation with a worker; end it with `lost`."""
-        return Link(self._parts, self._greet)
+        return Link(self._parts, self._greet, self._leave)
 
     def holder(self, session_id: str) -> Link | None:
         """Return the link of the worker that runs a session."""
@@ -211,19 +211,30 @@ class Links:
 
     # --- going ------------------------------------------------------------------------------------
 
+    async def _leave(self, link: Link) -> None:
+        """Let a worker go that has said that it stops: it is not lost, and nobody needs to look for it."""
+        if self._links.get(link.worker_id) is not link:
+            return
+        del self._links[link.worker_id]
+        taken = await self._take_all(link.worker_id, link)
+        logger.info("worker.left", worker_id=link.worker_id, sessions=taken)
+        link.close()
+
     async def _bury(self, worker_id: str, link: Link) -> None:
         """Take a worker's sessions from it, once it has been gone for long enough."""
         await asyncio.sleep(self._grace)
-        await self._take_all(worker_id, link)
+        taken = await self._take_all(worker_id, link)
+        logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
         self._lost.pop(worker_id, None)
 
-    async def _take_all(self, worker_id: str, link: Link | None = None) -> None:
+    async def _take_all(self, worker_id: str, link: Link | None = None) -> int:
+        """Take from a worker what it holds, so that it runs elsewhere; return how many sessions."""
         held = await self._store.read(lambda tx: sessions.held_by(tx, worker_id))
-        logger.warning("worker.lost", worker_id=worker_id, sessions=len(held))
         for session_id, epoch in held:
             known = link.held.get(session_id) if link else None
             await self._release(session_id, epoch, known.activity_id if known else None)
         await self._store.write(lambda tx: workers.gone(tx, worker_id))
+        return len(held)
 
     async def _release(self, session_id: str, epoch: int, activity_id: str | None) -> None:
         if await self._journal.release(session_id, epoch) and activity_id is not None:
@@ -276,7 +287,8 @@ class Links:
         since = timedelta(seconds=self._silent)
         for worker_id in await self._store.read(lambda tx: workers.silent(tx, since=since)):
             if worker_id not in self._links and worker_id not in self._lost:
-                await self._take_all(worker_id)
+                taken = await self._take_all(worker_id)
+                logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ class Supervisor:
         self._preparing: dict[str, Preparing] = {}
         self._send: Callable[[bytes], None] = lambda _: None
         self._watchdog: asyncio.TimerHandle | None = None
+        self._left = asyncio.Event()
         self._checker = Checker(
             parts.builds, parts.environments, parts.zygotes, identity.isolation, self._transmit
         )
@@ -169,6 +170,7 @@ class Supervisor:
 
     def lost(self) -> None:
         """Start to count the time without a link."""
+        self._left.set()
         self._checker.forget()
         if self._watchdog is not None:
             self._watchdog.cancel()
@@ -333,6 +335,17 @@ class Supervisor:
         for running in self._running.values():
             running.relay.holds_back = True
         await asyncio.gather(*(self._drain(running, grace) for running in list(self._running.values())))
+
+    async def leave(self) -> None:
+        """Tell the server that this worker is no more, and wait a little for it to hang up.
+
+        Without that it would look for a worker that is lost.
+        """
+        self._left.clear()
+        self._send(wire.encode({"t": "bye"}))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL):
+                await self._left.wait()
 
     async def _drain(self, running: Running, grace: float) -> None:
         if not running.is_started:  # it may be installing packages for minutes yet
