@@ -14,12 +14,14 @@ class Bench:
 
     def __init__(self, *, largest: int = 10) -> None:
         self.units: list[list[int]] = []
+        self.begun = asyncio.Event()
         self.go = asyncio.Event()
         self.go.set()
         self.double = Grouped(self._work, largest=largest)
 
     async def _work(self, items: Sequence[int]) -> Sequence[int | Exception]:
         self.units.append(list(items))
+        self.begun.set()
         await self.go.wait()
         if 13 in items:
             raise ZeroDivisionError
@@ -45,14 +47,27 @@ async def test_what_arrives_meanwhile_is_the_next_unit():
     bench = Bench(largest=3)
     bench.go.clear()
     first = asyncio.create_task(bench.double(2))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await bench.begun.wait()
     others = [asyncio.create_task(bench.double(n)) for n in (4, 6, 8, 10)]
     await asyncio.sleep(0)
     bench.go.set()
 
     assert await asyncio.gather(first, *others) == [4, 8, 12, 16, 20]
     assert bench.units == [[2], [4, 6, 8], [10]]
+
+
+async def test_what_is_on_its_way_already_comes_along():
+    """
+    A request that lies at its socket when a unit begins is a part of it, a few rounds of the loop later.
+    """
+    bench = Bench()
+
+    async def reads_and_asks(number: int) -> int:
+        await asyncio.sleep(0)
+        return await bench.double(number)
+
+    assert await asyncio.gather(bench.double(2), reads_and_asks(4), reads_and_asks(6)) == [4, 8, 12]
+    assert bench.units == [[2, 4, 6]]
 
 
 async def test_an_item_that_is_refused_fails_nobody_else():
@@ -100,8 +115,7 @@ async def test_a_caller_that_leaves_takes_nobody_along():
     bench = Bench()
     bench.go.clear()
     leaves, stays = (asyncio.create_task(bench.double(n)) for n in (2, 4))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await bench.begun.wait()
 
     leaves.cancel()
     bench.go.set()

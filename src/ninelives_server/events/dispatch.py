@@ -135,9 +135,8 @@ class Dispatcher:
         done = await self._store.write(lambda tx: self.dispatch_in(tx, event_ids))
         for event_id, outcomes in done.items():
             kinds = [outcome["outcome"] for outcome in outcomes]
-            # Of most events nothing is wanted, and each keeps what became of it.
-            write = logger.debug if set(kinds) <= {"filtered"} else logger.info
-            write("event.dispatched", event_id=event_id, outcomes=kinds)
+            if set(kinds) != {"filtered"}:  # of most events nothing is wanted; each keeps what became of it
+                logger.info("event.dispatched", event_id=event_id, outcomes=kinds)
 
     def dispatch_in(self, tx: Tx, event_ids: Sequence[EventId]) -> dict[EventId, list[Outcome]]:
         """Dispatch events inside a unit of the caller's, oldest first.
