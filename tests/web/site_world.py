@@ -179,7 +179,7 @@ async def served(store: Store, vault: Vault, directory: Path, **settings: Any) -
     await store.write(vault.start)
     async with AsyncExitStack() as stack:
         # Port 9 is nobody's: nothing here asks Temporal.
-        running, _ = server._composed(stack, made, store, vault, "127.0.0.1:9")
+        running, _ = server._composed(stack, made, store, vault, server._Temporal("127.0.0.1:9"))
         services = running.services
         await services.access.bootstrap(made.private_dir / "admin-token")
         actor = await services.access.authenticate((made.private_dir / "admin-token").read_text().strip())

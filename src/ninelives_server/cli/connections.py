@@ -182,7 +182,9 @@ def _await_flow(client: Client, flow_id: str) -> bool:
             is_done: bool = flow["status"] == "done"
             if not is_done:
                 out.say(outcome.get("title", "the authorisation was not finished in time"))
-                for line in [outcome.get("message", ""), *outcome.get("next_steps", [])]:
+                words = outcome.get("provider_words", "")
+                said = f"the provider said: {words}" if words else ""
+                for line in [outcome.get("message", ""), said, *outcome.get("next_steps", [])]:
                     if line:
                         out.say(f"  {line}")
             return is_done

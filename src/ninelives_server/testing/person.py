@@ -184,7 +184,9 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.host}{port}"
 
 
-def authorise(person: Person, start: dict[str, str], username: str, password: str) -> Page:
+def authorise(
+    person: Person, start: dict[str, str], username: str, password: str, *, decision: str = "allow"
+) -> Page:
     """Go from a start link through the provider's login and consent back to the outcome page.
 
     Args:
@@ -192,6 +194,7 @@ def authorise(person: Person, start: dict[str, str], username: str, password: st
         start: `{url, code}` as `connection init --no-wait -o json` prints them.
         username: Of the account at the provider.
         password: Of the account at the provider.
+        decision: `allow` or `deny`.
     """
     person.open(start["url"])
     typed = {"code": start["code"]} if "code" in person.page.forms[0].fields else {}
@@ -199,4 +202,4 @@ def authorise(person: Person, start: dict[str, str], username: str, password: st
     person.follow_refresh()
     if "username" in person.page.forms[0].fields:
         person.submit({"username": username, "password": password})
-    return person.submit(button=("decision", "allow"))
+    return person.submit(button=("decision", decision))
