@@ -289,7 +289,7 @@ events = sa.Table(
     metadata,
     key(),
     reference("org_id", "orgs.id"),
-    reference("project_id", "projects.id"),
+    reference("project_id", "projects.id", index=False),
     sa.Column("connection_id", sa.String(40), index=True),
     sa.Column("trigger_id", sa.String(40), index=True),
     sa.Column("source_key", sa.String(300), nullable=False),  # unique within the project: dedup
@@ -303,6 +303,7 @@ events = sa.Table(
     *made(),
     sa.UniqueConstraint("project_id", "source_key"),
     sa.Index("ix_events_dispatched_at_project_id_id", "dispatched_at", "project_id", "id"),
+    sa.Index("ix_events_project_id_id", "project_id", "id"),
     sa.Index("ix_events_project_id_created_at", "project_id", "created_at"),
 )
 
@@ -311,8 +312,8 @@ sessions = sa.Table(
     "sessions",
     metadata,
     key(),
-    reference("org_id", "orgs.id"),
-    reference("project_id", "projects.id"),
+    reference("org_id", "orgs.id", index=False),
+    reference("project_id", "projects.id", index=False),
     reference("deployment_id", "deployments.id", null=True, index=False),
     sa.Column("build_id", sa.String(40), sa.ForeignKey("builds.id"), nullable=False, index=True),
     sa.Column("event_id", sa.String(40), index=True),
@@ -348,7 +349,9 @@ sessions = sa.Table(
     sa.Column("sealed_error", sa.LargeBinary),  # JSON: {type, message, traceback, seq}
     *made(),
     sa.UniqueConstraint("event_id", "trigger_id"),
-    sa.Index("ix_sessions_project_id_created_at", "project_id", "created_at"),
+    # In the order of the lists, so that a page of an org's, or of one project's, reads nothing else.
+    sa.Index("ix_sessions_org_id_created_at_id", "org_id", "created_at", "id"),
+    sa.Index("ix_sessions_project_id_org_id_created_at_id", "project_id", "org_id", "created_at", "id"),
     sa.Index("ix_sessions_state_wake_at", "state", "wake_at"),
     sa.Index("ix_sessions_deployment_id_ended_at", "deployment_id", "ended_at"),
     sa.Index(

@@ -281,8 +281,8 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(op.f("ix_events_org_id"), "events", ["org_id"], unique=False)
-    op.create_index(op.f("ix_events_project_id"), "events", ["project_id"], unique=False)
     op.create_index("ix_events_project_id_created_at", "events", ["project_id", "created_at"], unique=False)
+    op.create_index("ix_events_project_id_id", "events", ["project_id", "id"], unique=False)
     op.create_index(op.f("ix_events_record_id"), "events", ["record_id"], unique=False)
     op.create_index(op.f("ix_events_trigger_id"), "events", ["trigger_id"], unique=False)
     op.create_table(
@@ -496,12 +496,16 @@ def upgrade() -> None:
         "ix_sessions_deployment_id_ended_at", "sessions", ["deployment_id", "ended_at"], unique=False
     )
     op.create_index(op.f("ix_sessions_event_id"), "sessions", ["event_id"], unique=False)
-    op.create_index(op.f("ix_sessions_org_id"), "sessions", ["org_id"], unique=False)
+    op.create_index(
+        "ix_sessions_org_id_created_at_id", "sessions", ["org_id", "created_at", "id"], unique=False
+    )
     op.create_index(op.f("ix_sessions_first_id"), "sessions", ["first_id"], unique=False)
     op.create_index(op.f("ix_sessions_parent_id"), "sessions", ["parent_id"], unique=False)
-    op.create_index(op.f("ix_sessions_project_id"), "sessions", ["project_id"], unique=False)
     op.create_index(
-        "ix_sessions_project_id_created_at", "sessions", ["project_id", "created_at"], unique=False
+        "ix_sessions_project_id_org_id_created_at_id",
+        "sessions",
+        ["project_id", "org_id", "created_at", "id"],
+        unique=False,
     )
     op.create_index(
         "ix_sessions_queue",
