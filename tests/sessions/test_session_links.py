@@ -11,7 +11,7 @@ from factories import a_connection
 from world import World
 
 from ninelives.run.wire import BrokenFrame
-from ninelives_server.errors import NeedsReauth
+from ninelives_server.errors import DatabaseAway, NeedsReauth
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.stops import Stops
@@ -469,6 +469,67 @@ async def test_a_worker_that_says_goodbye_is_not_lost(world: World, links: Links
     said = capsys.readouterr().out
     assert "worker.left" in said
     assert "worker.lost" not in said
+
+
+class Flaky:
+    """A store whose database may be away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.notices = store.notices
+        self.is_away = False
+        self.refused = 0
+
+    def _check(self) -> None:
+        if self.is_away:
+            self.refused += 1
+            raise DatabaseAway("the database does not answer")
+
+    async def read(self, work):
+        self._check()
+        return await self._store.read(work)
+
+    async def write(self, work):
+        self._check()
+        return await self._store.write(work)
+
+
+async def test_a_worker_that_is_lost_during_an_outage_loses_its_sessions_after_it(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    Worker and database may go together: when the database is back, the sessions run elsewhere.
+    """
+    store = Flaky(world.store)
+    session = await world.session()
+    links = Links(
+        store=store,
+        journal=world.journal,
+        tokens=tokens,
+        scheduler=scheduler,
+        grace=0.05,
+        silent=0.5,
+        beat=0.05,
+    )
+    running = asyncio.create_task(links.run())
+    worker = FakeWorker(links)
+    await worker.hello()
+    await worker.claim(session.id)
+    store.is_away = True
+    await links.lost(worker.link)
+
+    async def was_refused() -> bool:
+        return store.refused > 0 and not links._lost
+
+    async def is_free() -> bool:
+        return (await world.sessions.get(world.actor, session.id)).session.worker_id is None
+
+    await until(was_refused)
+    store.is_away = False
+    await until(is_free)
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_worker_that_comes_back_in_time_keeps_its_sessions(

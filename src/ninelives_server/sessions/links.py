@@ -223,8 +223,11 @@ class Links:
     async def _bury(self, worker_id: str, link: Link) -> None:
         """Take a worker's sessions from it, once it has been gone for long enough."""
         await asyncio.sleep(self._grace)
-        taken = await self._take_all(worker_id, link)
-        logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
+        try:
+            taken = await self._take_all(worker_id, link)
+            logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
+        except Exception:  # the root of a task: it is silent from now on, and `_watch` tries again
+            logger.exception("worker.not_buried", worker_id=worker_id)
         self._lost.pop(worker_id, None)
 
     async def _take_all(self, worker_id: str, link: Link | None = None) -> int:
