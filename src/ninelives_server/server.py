@@ -169,7 +169,11 @@ class Running:
 
 @asynccontextmanager
 async def started(
-    settings: Settings, *, embedded: bool, temporal: EmbeddedTemporal | None = None
+    settings: Settings,
+    *,
+    embedded: bool,
+    temporal: EmbeddedTemporal | None = None,
+    token: asyncio.Future[str] | None = None,
 ) -> AsyncIterator[Running]:
     """Start everything but the socket, in order; stop it backwards.
 
@@ -177,6 +181,7 @@ async def started(
         settings: As read.
         embedded: Make keys where there are none, and migrate.
         temporal: The one to use, begun by the caller; `None` where an address is set.
+        token: Gets the token of the worker on this machine, before anything else takes time.
 
     Raises:
         SetupError: Something that whoever runs the server must put right.
@@ -190,6 +195,8 @@ async def started(
         where = await _temporal(settings, temporal)
         running, background = _composed(stack, settings, store, vault, where)
         await running.services.access.bootstrap(settings.private_dir / "admin-token")
+        if token is not None:
+            token.set_result(await running.worker_token())
         tasks = [asyncio.create_task(_forever(name, run)) for name, run in background]
         try:
             yield running

@@ -97,8 +97,8 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
     local = f"http://{_local_host(settings.host)}:{settings.port}"
     async with AsyncExitStack() as stack:
         temporal = await _temporal(stack, settings) if embedded else None
-        token: asyncio.Future[str] = loop.create_future()
-        worker = _worker(settings, token, local) if with_worker else None
+        token: asyncio.Future[str] | None = loop.create_future() if with_worker else None
+        worker = _worker(settings, token, local) if token else None
         working = asyncio.create_task(worker.run()) if worker else None
         if worker:
             stack.push_async_callback(worker.stop, WORKER_GRACE)
@@ -106,10 +106,9 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
         from ninelives_server import server
 
         running = await stack.enter_async_context(
-            server.started(settings, embedded=embedded, temporal=temporal)
+            server.started(settings, embedded=embedded, temporal=temporal, token=token)
         )
         serving = asyncio.create_task(running.serve(sock))
-        token.set_result(await running.worker_token())
         await running.ready(with_worker=with_worker)
         with directory.announced(settings, local):
             await _greet(settings, running, temporal)
