@@ -31,6 +31,9 @@ CHANGES = {
     ("PUT", "/api/v1/projects/{project}/concurrency"): Change(
         "project.limited", "{project}", {"json": {"max_concurrent": 3}}
     ),
+    ("PATCH", "/api/v1/triggers/{trigger_id}/limits"): Change(
+        "trigger.changed", "{trigger_id}", {"json": {"max_concurrent": 3}}
+    ),
     ("PUT", "/api/v1/projects/{project}/variables/{name}"): Change(
         "variable.set", "{project}/{name}", {"json": {"value": "x"}}
     ),

@@ -14,6 +14,7 @@ BODIES = {
     ("DELETE", "/api/v1/projects/{project}"): {},
     ("PUT", "/api/v1/projects/{project}/retention"): {"json": {"sessions": 7}},
     ("PUT", "/api/v1/projects/{project}/concurrency"): {"json": {"max_concurrent": 3}},
+    ("PATCH", "/api/v1/triggers/{trigger_id}/limits"): {"json": {"max_concurrent": 3}},
     ("PUT", "/api/v1/projects/{project}/variables/{name}"): {"json": {"value": "x"}},
     ("DELETE", "/api/v1/projects/{project}/variables/{name}"): {},
     ("PUT", "/api/v1/projects/{project}/store/{key}"): {"json": {"value": "x"}},

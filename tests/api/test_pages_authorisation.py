@@ -164,6 +164,7 @@ def form_for(method: str, path: str) -> dict[str, str] | None:
         },
         "/projects/{ref}/retention": {"sessions": "1", "events": "1", "logs": "1"},
         "/projects/{ref}/concurrency": {"max_concurrent": "1"},
+        "/triggers/{trigger_id}/limits": {"max_concurrent": "1"},
         "/deployments/{deployment_id}/delete": {"project_id": "x"},
         "/settings/users": {"name": "never", "role": "member"},
         "/sessions/{session_id}/fork": {"from_step": "1"},

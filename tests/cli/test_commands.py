@@ -89,6 +89,7 @@ RUNS = {
     ("token", "create"): ("{new}",),
     ("token", "list"): (),
     ("token", "revoke"): ("{token_id}",),
+    ("trigger", "limits"): ("{fresh}/hook", "--max-concurrent", "3"),
     ("trigger", "list"): ("{project_name}",),
     ("trigger", "show"): ("{project_name}/hook",),
     ("var", "delete"): ("{fresh}", "CHANNEL"),

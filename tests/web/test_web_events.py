@@ -148,3 +148,24 @@ async def test_an_event_can_be_dispatched_to_a_deployment_that_is_testing(site: 
 
     page = await site.services.sessions.list(site.actor)
     assert testing.id in {session.deployment_id for session in page.items}
+
+
+async def test_the_limits_of_a_trigger_are_changed_on_a_page_of_their_own(site: Site):
+    """
+    What was typed stays there where it is wrong, with the reason beside it.
+    """
+    project, _ = await site.project()
+    trigger = await factories.a_trigger(site.services.store, project, name="hook")
+    path = f"/triggers/{trigger.id}/limits"
+
+    wrong = await site.post(path, max_concurrent="2", key="data.", overlap="skip")
+    saved = await site.after(await site.post(path, max_concurrent="2", key="data.id", overlap="skip"))
+
+    assert f'{path}"' in await site.text("/projects/lead_router/triggers")
+    assert wrong.status_code == 422
+    assert 'value="data."' in wrong.text
+    assert "is no expression" in wrong.text
+    assert "The limits of hook are saved" in saved
+    assert "events start nothing" in saved
+    assert "2 sessions" in saved
+    assert 'value="data.id"' in await site.text(path)

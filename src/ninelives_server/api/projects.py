@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ninelives_server.api import bodies, documents
 from ninelives_server.api.auth import TheActor, TheServices
+from ninelives_server.model.triggers import Overlap
+from ninelives_server.projects.trigger_limits import TriggerLimits
 
 router = APIRouter(prefix="/api/v1", tags=["projects"])
 
@@ -43,6 +45,14 @@ class NewValue(bodies.Body):
     value: str = Field(repr=False)
     is_secret: bool = False
     description: str = ""
+
+
+class Limits(bodies.Body):
+    """A trigger's limits; what is left out, or null, stays as it is."""
+
+    max_concurrent: int | None = Field(default=None, ge=0, le=100_000, description="0 is any number")
+    key: str | None = Field(default=None, description="CEL; of equal values one at a time; empty is none")
+    overlap: Overlap | None = None
 
 
 @router.get("/projects")
@@ -231,4 +241,14 @@ async def list_triggers(
 async def show_trigger(trigger_id: str, services: TheServices, actor: TheActor) -> documents.TriggerDoc:
     """Show a trigger: its address, its next time, its last error, what it listens to."""
     trigger = await services.projects.trigger(actor, trigger_id)
+    return documents.TriggerDoc.of(trigger, await services.events.trigger_status(actor, trigger))
+
+
+@router.patch("/triggers/{trigger_id}/limits")
+async def limit_trigger(
+    trigger_id: str, limits: Limits, services: TheServices, actor: TheActor
+) -> documents.TriggerDoc:
+    """Change a trigger's limits until the next deploy, which makes it what the manifest says."""
+    wanted = TriggerLimits(max_concurrent=limits.max_concurrent, key=limits.key, overlap=limits.overlap)
+    trigger = await services.projects.limit_trigger(actor, trigger_id, wanted)
     return documents.TriggerDoc.of(trigger, await services.events.trigger_status(actor, trigger))

@@ -38,6 +38,7 @@ EXAMPLES: Mapping[str, str] = {
     "deployment delete": "ninelives deployment delete dep_01jd8x",
     "trigger list": "ninelives trigger list lead_router",
     "trigger show": "ninelives trigger show lead_router/quote_api",
+    "trigger limits": "ninelives trigger limits lead_router/quote_api --max-concurrent 5",
     "var set": "ninelives var set lead_router API_KEY env:API_KEY --secret",
     "var list": "ninelives var list lead_router",
     "var delete": "ninelives var delete lead_router API_KEY",

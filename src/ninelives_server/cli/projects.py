@@ -236,6 +236,27 @@ def show_trigger(trigger: str, output: str) -> None:
     out.document(output, client.call("GET", f"/triggers/{client.trigger_id(trigger)}"), out.fields)
 
 
+@trigger.command("limits")
+@click.argument("trigger")
+@click.option("--max-concurrent", type=click.IntRange(min=0), help="sessions open at once; 0 is any number")
+@click.option("--key", help="CEL, such as data.id: of equal values one at a time; '' is none")
+@click.option("--overlap", type=click.Choice(["allow", "skip", "queue one"]), help="while a session is open")
+@out.option
+def limit_trigger(
+    trigger: str, max_concurrent: int | None, key: str | None, overlap: str | None, output: str
+) -> None:
+    """Change limits of a trigger (id or PROJECT/NAME); what is not named stays as it is.
+
+    They hold until the next deploy, which makes the trigger what the manifest says.
+    """
+    client = connect()
+    body = {"max_concurrent": max_concurrent, "key": key, "overlap": overlap}
+    if all(value is None for value in body.values()):
+        fail("say what to change: --max-concurrent, --key or --overlap", USAGE)
+    path = f"/triggers/{client.trigger_id(trigger)}/limits"
+    out.document(output, client.call("PATCH", path, body=body), out.fields)
+
+
 @click.group()
 def var() -> None:
     """Variables: what sessions find in their environment."""

@@ -25,12 +25,13 @@ from ninelives_server.model.projects import (
     Variable,
 )
 from ninelives_server.model.triggers import Trigger
-from ninelives_server.projects import activation, exports, find, variables
+from ninelives_server.projects import activation, exports, find, trigger_limits, variables
 from ninelives_server.projects.checks import FilterCheck
 from ninelives_server.projects.deploys import Deploys
 from ninelives_server.projects.plans import part_context
 from ninelives_server.projects.problems import Finding
 from ninelives_server.projects.requirements import Resolver
+from ninelives_server.projects.trigger_limits import TriggerLimits
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import audit, builds, connections, projects, triggers
 from ninelives_server.store.core import Store, Tx
@@ -77,6 +78,7 @@ class Projects:
             retention: For new projects; 30 days of everything where it is not given.
             unreachable: Why webhooks cannot be called from outside; empty where they can.
         """
+        self._filters = filters
         self._store = store
         self._vault = vault
         self._registry = registry
@@ -437,6 +439,13 @@ class Projects:
         """Return a trigger by id or `PROJECT/NAME`."""
         actor.needs(Role.VIEWER)
         return await self._store.read(lambda tx: find.trigger(tx, actor, ref))
+
+    async def limit_trigger(self, actor: Actor, ref: str, wanted: TriggerLimits) -> Trigger:
+        """Change a trigger's limits, until the next deploy makes it what the manifest says."""
+        actor.needs(Role.MEMBER)
+        return await self._store.write(
+            lambda tx: trigger_limits.change(tx, actor, ref, wanted, self._filters)
+        )
 
     async def _revoke_all(self, actor: Actor, project_id: ProjectId) -> None:
         granted = await self._store.read(
