@@ -144,7 +144,46 @@ async def test_threads_count_as_processes(real: Bench, server: FakeServer) -> No
 
     await real.run("ses_1")
 
-    assert "limits: processes" in _error(row)["message"]
+    assert "limits: processes)" in _error(row)["message"]
+
+
+_MANY_THREADS = (
+    "import threading, time\n"
+    "def main(event):\n"
+    "    for _ in range(100):\n"
+    "        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+)
+_A_POOL = (
+    "import time\n"
+    "from concurrent.futures import ThreadPoolExecutor\n"
+    "def main(event):\n"
+    "    with ThreadPoolExecutor(100) as pool:\n"
+    "        list(pool.map(lambda _: time.sleep(1), range(100)))\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (_MANY_THREADS, "reached its memory limit of 128 MB; raise it in the manifest"),
+        (
+            _A_POOL,
+            "its limit of 256 processes and threads or its memory limit of 128 MB (a thread's stack takes ",
+        ),
+    ],
+    ids=["there", "ended meanwhile"],
+)
+async def test_threads_that_memory_has_no_room_for_say_so(
+    real: Bench, server: FakeServer, code: str, said: str
+) -> None:
+    """Python only says that it cannot start a thread; their stacks count as memory, used or not."""
+    limits = {"processes": 256, "memory_mb": 128}
+    row = server.add("ses_1", code, **{**_START, "is_durable": False, "limits": limits})
+
+    await real.run("ses_1")
+
+    assert said in _error(row)["message"]
+    assert "NINELIVES_LIMITS__MEMORY_MB" in _error(row)["message"]
 
 
 @pytest.mark.parametrize(

@@ -42,10 +42,14 @@ _DEPTH = 10
 def words(name: str, limit: int) -> str:
     """Return which limit was reached, and the two ways to raise it."""
     what = _WHAT.get(name, "its limit " + name + " of {}").format(limit)
-    return (
-        f"the session has reached {what}; raise it in ninelives.yaml (project: limits: {name}) or for the "
-        f"whole server (NINELIVES_LIMITS__{name.upper()})"
-    )
+    return f"the session has reached {what}; {_raised(name)}"
+
+
+def _raised(*names: str) -> str:
+    it = "it" if len(names) == 1 else "them"
+    settings = ", ".join(f"NINELIVES_LIMITS__{name.upper()}" for name in names)
+    manifest = f"project: limits: {', '.join(names)}"
+    return f"raise {it} in the manifest ({manifest}) or for the whole server ({settings})"
 
 
 def restrict(limits: Limits) -> None:
@@ -78,10 +82,17 @@ def ease() -> None:
 
 
 def explain(error: BaseException, limits: Limits) -> None:
-    """Add to an error that a limit has caused which one that was."""
-    name = next((name for found in _chain(error) if (name := _cause(found, limits))), None)
-    if name is not None:
-        error.add_note(words(name, limits[name]))
+    """Add to an error that a limit has caused which one that was, or which ones it may have been."""
+    for found in _chain(error):
+        if (name := _cause(found, limits)) is not None:
+            error.add_note(words(name, limits[name]))
+            return
+        if _is_thread(found) and (names := [name for name in (PROCESSES, MEMORY) if limits.get(name)]):
+            # Those that were there have ended meanwhile, as they do at the end of a `with` over a pool.
+            reached = " or ".join(_WHAT[name].format(limits[name]) for name in names)
+            stacks = f" (a thread's stack takes {_stack() // MB} MB)" if MEMORY in names else ""
+            error.add_note(f"the session had reached {reached}{stacks}; {_raised(*names)}")
+            return
 
 
 def _cause(error: BaseException, limits: Limits) -> str | None:
@@ -91,10 +102,27 @@ def _cause(error: BaseException, limits: Limits) -> str | None:
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return FILES if limits.get(FILES) else None
     is_fork = isinstance(error, BlockingIOError) and error.errno == errno.EAGAIN
-    is_thread = type(error) is RuntimeError and "start new thread" in str(error)
-    if (is_fork or is_thread) and limits.get(PROCESSES):
-        return PROCESSES if _tasks() >= 0.9 * limits[PROCESSES] else None
-    return None
+    if not is_fork and not _is_thread(error):
+        return None
+    if limits.get(PROCESSES) and _tasks() >= 0.9 * limits[PROCESSES]:
+        return PROCESSES
+    return MEMORY if _is_thread(error) and limits.get(MEMORY) and not _has_room() else None
+
+
+def _is_thread(error: BaseException) -> bool:
+    return type(error) is RuntimeError and "start new thread" in str(error)
+
+
+def _stack() -> int:
+    """Return how much memory a new thread's stack takes, used or not, in bytes."""
+    size = resource.getrlimit(resource.RLIMIT_STACK)[0]
+    return 8 * MB if size == resource.RLIM_INFINITY else size
+
+
+def _has_room() -> bool:
+    """Tell whether the memory limit leaves room for another thread; the reserve does not count."""
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    return hard == resource.RLIM_INFINITY or _in_use() + _stack() <= hard - RESERVE
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
