@@ -15,7 +15,7 @@ from ninelives_server.errors import DatabaseAway, NeedsReauth
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.stops import Stops
-from ninelives_server.store import builds, journal, sessions, workers
+from ninelives_server.store import builds, journal, sessions, tables, workers
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
@@ -530,6 +530,48 @@ async def test_a_worker_that_is_lost_during_an_outage_loses_its_sessions_after_i
 
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_outage_makes_no_worker_silent(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    No server could write down whom it saw: others get the time to do it before their workers are buried.
+    """
+    store = Flaky(world.store)
+    links = Links(
+        store=store,
+        journal=world.journal,
+        tokens=tokens,
+        scheduler=scheduler,
+        silent=3.0,
+        beat=0.05,
+    )
+    running = asyncio.create_task(links.run())
+    await FakeWorker(links).hello()
+
+    async def has_failed() -> bool:
+        return store.refused > 2
+
+    async def is_seen() -> bool:
+        found = {worker.id: worker.seen_at for worker in await links.workers()}
+        return "wrk_1" in found
+
+    await asyncio.sleep(3.2)  # longer than the server keeps quiet after its own start
+    await world.worker("wrk_other")
+    sid, _ = await world.running("wrk_other")
+    store.is_away = True
+    await until(has_failed)
+    stale = tables.workers.update().where(tables.workers.c.id == "wrk_other")
+    await world.store.write(
+        lambda tx: tx.connection.execute(stale.values(seen_at=tx.now - timedelta(seconds=60))) and None
+    )
+    store.is_away = False
+    await until(is_seen)
+    await asyncio.sleep(0.3)  # some beats
+    held = (await world.sessions.get(world.actor, sid)).session.worker_id
+
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert held == "wrk_other"
 
 
 async def test_a_worker_that_comes_back_in_time_keeps_its_sessions(

@@ -245,8 +245,9 @@ class Links:
 
     async def _watch(self) -> None:
         """Write down who is alive, and bury who has been silent; other servers' workers, too."""
+        loop, quiet = asyncio.get_running_loop(), min(self._silent, RETURN)
         # Workers of this server's previous life get the time to come back.
-        quiet_until = asyncio.get_running_loop().time() + min(self._silent, RETURN)
+        quiet_until = loop.time() + quiet
         while True:
             await asyncio.sleep(self._beat)
             try:
@@ -254,10 +255,12 @@ class Links:
                     alive = sorted(self._links)
                     await self._store.write(partial(workers.seen, worker_ids=alive))
                     await self._find_astray(alive)
-                if asyncio.get_running_loop().time() >= quiet_until:
+                if loop.time() >= quiet_until:
                     await self._bury_silent()
             except Exception:  # the root of a task: the next beat tries again
                 logger.exception("links.watch_failed")
+                # While the database was away no server could write down whom it sees.
+                quiet_until = loop.time() + quiet
 
     async def _find_astray(self, worker_ids: list[str]) -> None:
         """Take sessions back that a worker holds by its row only.
