@@ -13,6 +13,7 @@ from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.connections import Account, ConnectionState
 from ninelives_server.model.projects import DeploymentState
 from ninelives_server.projects.service import Projects
+from ninelives_server.projects.trigger_limits import TriggerLimits
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import audit, tables
 from ninelives_server.store.core import Store
@@ -313,10 +314,13 @@ async def test_what_the_others_project_is_called_is_all_the_same(
             projects.deployments(eve, ref),
             projects.triggers(eve, ref),
             projects.trigger(eve, f"{ref}/hook"),
+            projects.limit_trigger(eve, f"{ref}/hook", TriggerLimits(max_concurrent=1)),
         ]
     attempts += [
         projects.trigger(eve, trigger.id),
+        projects.limit_trigger(eve, trigger.id, TriggerLimits(max_concurrent=1)),
         projects.build(eve, made.build_id),
+        projects.environment_logs(eve, made.build_id),
         projects.activate(eve, made.deployment_id),
         projects.test(eve, made.deployment_id),
         projects.deactivate(eve, made.deployment_id),
@@ -360,6 +364,7 @@ async def test_a_viewer_looks_and_changes_nothing(projects: Projects, ada: Actor
         projects.activate(vic, made.deployment_id),
         projects.deactivate(vic, made.deployment_id),
         projects.delete_deployment(vic, made.deployment_id),
+        projects.limit_trigger(vic, "lead_router/hook", TriggerLimits(max_concurrent=1)),
     ):
         with pytest.raises(Forbidden):
             await attempt

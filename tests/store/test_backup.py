@@ -37,7 +37,7 @@ async def a_backup(path: Path) -> io.BytesIO:
         project = {"id": "prj_1", "org_id": ada.org_id, "name": "p", "display_name": "ü"}
         tx.connection.execute(sa.insert(tables["projects"]).values(**project, **made))
         build = {"id": "bld_1", "project_id": "prj_1", "sha256": "0", "size_bytes": 2**40, "entrypoints": []}
-        rest = {"requirements": ["a==1"], "manifest": sa.null()}
+        rest = {"requirements": ["a==1"], "manifest": sa.null(), "environment_logs": []}
         tx.connection.execute(sa.insert(tables["builds"]).values(**build, **rest, **made))
         blob = {
             "sha256": "0",
