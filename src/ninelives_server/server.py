@@ -68,6 +68,7 @@ from ninelives_server.vault.vault import Vault
 from ninelives_server.web import app as web_app
 from ninelives_server.worker import isolation, sdk
 from ninelives_server.worker.environments import Environments
+from ninelives_server.worker.words import Tell
 
 logger = log.get(__name__)
 
@@ -374,11 +375,11 @@ class _Resolver:
         self._settings = settings
         self._environments: Environments | None = None
 
-    async def resolve(self, requirements: str) -> list[str]:
+    async def resolve(self, requirements: str, tell: Tell) -> list[str]:
         """Return the exact packages that a `requirements.txt` stands for, see `Environments.resolve`."""
         if self._environments is None:
             self._environments = await asyncio.to_thread(self._made)
-        return await self._environments.resolve(requirements)
+        return await self._environments.resolve(requirements, tell)
 
     def _made(self) -> Environments:
         data_dir = self._settings.data_dir

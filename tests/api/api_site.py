@@ -42,11 +42,14 @@ def a_name(kind: str = "project") -> str:
     return f"{kind}_{next(_numbers)}_{secrets.token_hex(3)}"
 
 
-def a_bundle(name: str, *, main: str = MAIN, manifest: str = MANIFEST) -> bytes:
+def a_bundle(name: str, *, main: str = MAIN, manifest: str = MANIFEST, requirements: str = "") -> bytes:
     """Pack a project with a connection, a variable, a webhook and a schedule."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        for path, text in {"ninelives.yaml": manifest.format(name=name), "main.py": main}.items():
+        files = {"ninelives.yaml": manifest.format(name=name), "main.py": main}
+        if requirements:
+            files["requirements.txt"] = requirements
+        for path, text in files.items():
             member = tarfile.TarInfo(path)
             member.size = len(text.encode())
             tar.addfile(member, io.BytesIO(text.encode()))

@@ -12,6 +12,7 @@ from ninelives_server.errors import Invalid
 from ninelives_server.events.filters import Filters
 from ninelives_server.integrations.contract import AuthMode, Field
 from ninelives_server.integrations.registry import Registry
+from ninelives_server.projects.requirements import Tell, unheard
 from ninelives_server.projects.service import Projects
 from ninelives_server.store import tables
 from ninelives_server.store.core import Store
@@ -104,7 +105,7 @@ class Resolver:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    async def resolve(self, requirements: str) -> list[str]:
+    async def resolve(self, requirements: str, tell: Tell = unheard) -> list[str]:
         self.asked.append(requirements)
         if "no-such-package" in requirements:
             raise Invalid("requirements.txt cannot be resolved: no-such-package was not found")

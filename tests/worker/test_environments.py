@@ -60,6 +60,18 @@ async def test_requirements_are_resolved_to_exact_packages(made: Environments) -
     assert await made.resolve("upper\nlower<2\n") == ["lower==1.0", "upper==1.0"]
 
 
+async def test_what_the_resolver_does_is_told_while_it_works(made: Environments) -> None:
+    """How far it is, without where our directories are."""
+    heard: list[str] = []
+
+    await made.resolve("upper\n", heard.append)
+
+    lines = heard[-1].splitlines()
+    assert "Selecting: upper==1.0 [compatible] (upper-1.0-py3-none-any.whl)" in lines
+    assert "Selecting: lower==2.0 [compatible] (lower-2.0-py3-none-any.whl)" in lines
+    assert str(made._data_dir) not in heard[-1]
+
+
 @pytest.mark.parametrize("text", ["", "\n\n", "# nothing\n"])
 async def test_no_requirements_need_no_resolver(made: Environments, text: str) -> None:
     """A project without requirements deploys at once, with no index in reach."""

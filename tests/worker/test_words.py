@@ -1,6 +1,6 @@
 """`worker.words`: what uv says, safe to show, told as it comes and never lost at the end."""
 
-from ninelives_server.worker.words import KEPT, Words
+from ninelives_server.worker.words import KEPT, Progress, Words
 
 
 def _said(*lines: str, hidden: tuple[str, ...] = ()) -> Words:
@@ -70,3 +70,34 @@ def test_a_new_attempt_forgets_the_last_one():
     words.add("well")
 
     assert words.text == "well\n"
+
+
+def test_of_the_resolvers_log_only_its_progress_passes():
+    """
+    A hundred lines of how it went about it would hide the one that says what it waits for.
+    """
+    heard = []
+    progress = Progress(heard.append)
+
+    for line in (
+        "DEBUG Solving with target Python version: >=3.11",
+        "DEBUG Sending fresh GET request for: http://127.0.0.1:1/upper/",
+        "DEBUG Searching for a compatible version of upper (*)",
+        "DEBUG Adding transitive dependency for upper==1.0: lower>=1",
+        "  Caused by: something that is no trouble",
+        "DEBUG Transient request failure for `http://127.0.0.1:1/lower/`, retrying",
+        "  Caused by: Connection refused",
+        "DEBUG No cache entry for: http://127.0.0.1:1/lower/",
+        "error: No solution found",
+        "  cause: there is no lower",
+    ):
+        progress.add(line)
+
+    assert heard == [
+        "Sending fresh GET request for: http://127.0.0.1:1/upper/",
+        "Searching for a compatible version of upper (*)",
+        "Transient request failure for `http://127.0.0.1:1/lower/`, retrying",
+        "  Caused by: Connection refused",
+        "error: No solution found",
+        "  cause: there is no lower",
+    ]

@@ -2,9 +2,19 @@
 
 from fastapi import APIRouter
 
-from ninelives_server.api import access, connections, health, projects, sessions, store, values, watching
+from ninelives_server.api import (
+    access,
+    connections,
+    deploys,
+    health,
+    projects,
+    sessions,
+    store,
+    values,
+    watching,
+)
 
 # Taken over as they are: `include_router` would make each of them a second time, at every start.
 router = APIRouter()
-for module in (projects, connections, sessions, watching, values, access, store, health):
+for module in (projects, deploys, connections, sessions, watching, values, access, store, health):
     router.routes.extend(module.router.routes)

@@ -5,6 +5,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ninelives_server.errors import TooLarge
 
+#: A bundle is refused above this. bytes
+BUNDLE_LIMIT = 64 * 1024 * 1024
+
 
 class Body(BaseModel):
     """What a request says. A misspelt field is an error: left out silently, it would mean its default."""

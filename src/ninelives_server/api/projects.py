@@ -13,9 +13,6 @@ from ninelives_server.projects.trigger_limits import TriggerLimits
 
 router = APIRouter(prefix="/api/v1", tags=["projects"])
 
-#: A bundle is refused above this. bytes
-BUNDLE_LIMIT = 64 * 1024 * 1024
-
 ProjectQuery = Annotated[str, Query(description="id or name of a project")]
 
 
@@ -68,28 +65,6 @@ async def create_project(new: NewProject, services: TheServices, actor: TheActor
     return documents.ProjectDoc.model_validate(await services.projects.create(actor, new.name))
 
 
-@router.post("/deploys")
-async def deploy(
-    request: Request,
-    services: TheServices,
-    actor: TheActor,
-    project: Annotated[str | None, Query(description="overrides the manifest's name")] = None,
-    dry_run: Annotated[bool, Query()] = False,
-    check: Annotated[
-        bool, Query(description="change nothing; try the journals of running sessions on it")
-    ] = False,
-) -> documents.DeployDoc:
-    """Deploy a directory, sent as a gzipped tar: build, apply the manifest, activate."""
-    bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
-    result = await services.projects.deploy(actor, bundle=bundle, project=project, dry_run=dry_run or check)
-    document = documents.DeployDoc.model_validate(result)
-    if check:
-        candidate = await services.projects.candidate(actor, bundle=bundle, project=project)
-        report = await services.checks.run(actor, candidate)
-        document.check = documents.JournalCheckDoc.model_validate(report)
-    return document
-
-
 @router.post("/lints")
 async def lint(
     request: Request,
@@ -98,7 +73,7 @@ async def lint(
     project: Annotated[str | None, Query(description="overrides the manifest's name")] = None,
 ) -> documents.Page[documents.FindingDoc]:
     """Check a directory, sent as a gzipped tar, as a deploy would; nothing is changed."""
-    bundle = await bodies.limited(request, BUNDLE_LIMIT, "a bundle")
+    bundle = await bodies.limited(request, bodies.BUNDLE_LIMIT, "a bundle")
     found = await services.projects.lint(actor, bundle=bundle, project=project)
     return documents.Page(items=documents.many(documents.FindingDoc, found))
 

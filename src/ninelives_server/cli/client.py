@@ -6,7 +6,7 @@ The address is `NINELIVES_SERVER_URL`, else the one in `DIR/server.json` (writte
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -21,6 +21,9 @@ FAILED = 1  # the thing itself failed
 USAGE = 2
 NO_SUCH_THING = 3
 NO_SERVER = 4  # or not allowed
+
+
+_UNSURE = "`ninelives deployment list PROJECT` tells whether it was deployed all the same"
 
 
 class Stop(click.ClickException):
@@ -93,11 +96,7 @@ class Client:
         try:
             answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as error:
-            fail(
-                f"no server answers at {self.base_url} ({error}); start one with `ninelives up` or set "
-                "NINELIVES_SERVER_URL",
-                NO_SERVER,
-            )
+            self._not_there(error)
         if not answer.is_success:
             _refused(answer)
         return answer
@@ -114,6 +113,36 @@ class Client:
                         yield json.loads(line.removeprefix("data: "))
         except httpx2.HTTPError as error:
             fail(f"the connection to {self.base_url} broke: {error}", NO_SERVER)
+
+    def deploy(self, content: bytes, *, params: Mapping[str, object], said: Callable[[str], None]) -> Any:
+        """Deploy a bundle; `said` gets all that the resolver has said so far, again and again.
+
+        Raises:
+            Stop: As for `call`; the connection broke before the end (4).
+        """
+        query = {name: str(value) for name, value in params.items() if value is not None}
+        headers = {"Accept": "text/event-stream, application/json"}
+        try:
+            with self._http.stream(
+                "POST", "/deploys", content=content, params=query, headers=headers
+            ) as answer:
+                if answer.headers.get("content-type", "").startswith("text/event-stream"):
+                    return _deployed(answer, said)
+                answer.read()
+        except httpx2.ConnectError as error:
+            self._not_there(error)
+        except httpx2.HTTPError as error:
+            fail(f"the connection to {self.base_url} broke: {error}; {_UNSURE}", NO_SERVER)
+        if not answer.is_success:
+            _refused(answer)
+        return answer.json()
+
+    def _not_there(self, error: httpx2.HTTPError) -> NoReturn:
+        fail(
+            f"no server answers at {self.base_url} ({error}); start one with `ninelives up` or set "
+            "NINELIVES_SERVER_URL",
+            NO_SERVER,
+        )
 
     def pages(
         self, path: str, params: Mapping[str, object] | None = None, *, by: str = "cursor"
@@ -150,13 +179,34 @@ class Client:
         fail(f"project {project!r} has no {name!r}; it has: {names}", NO_SUCH_THING)
 
 
+def _deployed(answer: httpx2.Response, said: Callable[[str], None]) -> Any:
+    """Return the document at the end of a deploy's events."""
+    name = ""
+    for line in answer.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        if not line.startswith("data: "):
+            continue
+        data = json.loads(line.removeprefix("data: "))
+        if name == "deployed":
+            return data
+        if name == "problem":
+            fail(str(data["detail"]), _exit_code(data["status"]))
+        said(data.get("resolver_log", ""))
+    fail(f"the server ended the answer before the deploy was done; {_UNSURE}", NO_SERVER)
+
+
+def _exit_code(status: int) -> int:
+    codes = {401: NO_SERVER, 403: NO_SERVER, 421: NO_SERVER, 404: NO_SUCH_THING, 400: USAGE, 422: USAGE}
+    return codes.get(status, FAILED)
+
+
 def _refused(answer: httpx2.Response) -> NoReturn:
     try:
         detail = str(answer.json().get("detail", answer.text))
     except ValueError:
         detail = f"the server answered {answer.status_code}: {answer.text[:300]}"
-    codes = {401: NO_SERVER, 403: NO_SERVER, 421: NO_SERVER, 404: NO_SUCH_THING, 400: USAGE, 422: USAGE}
-    fail(detail, codes.get(answer.status_code, FAILED))
+    fail(detail, _exit_code(answer.status_code))
 
 
 def connect(data_dir: Path | None = None) -> Client:

@@ -15,14 +15,17 @@ _OVERLAP = 500
 
 
 class Environment:
-    """Says what uv says while a session's environment is being made, each line once, on stderr."""
+    """Says what uv says while it resolves or makes an environment, each line once, on stderr."""
 
     def __init__(self) -> None:
         self._shown = ""
 
     def show(self, document: Mapping[str, Any]) -> None:
         """Say what is new in a session's document."""
-        text = str(document.get("environment_log") or "")
+        self.add(str(document.get("environment_log") or ""))
+
+    def add(self, text: str) -> None:
+        """Say what is new in all that uv has said."""
         for line in _news(self._shown, text).splitlines():
             out.say(f"  uv: {line}")
         self._shown = text or self._shown

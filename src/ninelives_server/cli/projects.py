@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ninelives_server.cli import following
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, connect, fail, segment
 from ninelives_server.cli.values import value_of
@@ -41,7 +42,7 @@ def bundle(directory: Path) -> bytes:
 def deploy(directory: Path, project: str | None, dry_run: bool, check: bool, output: str) -> None:
     """Build DIRECTORY, apply its manifest and activate it, all or nothing."""
     params = {"project": project, "dry_run": dry_run, "check": check}
-    result = connect().call("POST", "/deploys", content=bundle(directory), params=params)
+    result = connect().deploy(bundle(directory), params=params, said=following.Environment().add)
     for warning in result["warnings"]:
         out.say(f"warning: {warning}")
 

@@ -19,7 +19,7 @@ from ninelives_server.projects.checks import FilterCheck, Surroundings
 from ninelives_server.projects.manifest import AUTOKITTEH
 from ninelives_server.projects.planning import Plan, Wanted
 from ninelives_server.projects.problems import Finding, Problems
-from ninelives_server.projects.requirements import Resolver
+from ninelives_server.projects.requirements import Resolver, Tell
 from ninelives_server.projects.sources import Source
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import builds, connections, projects
@@ -53,7 +53,7 @@ class Deploys:
         self._unreachable = unreachable
 
     async def deploy(
-        self, actor: Actor, *, bundle: bytes, project: str | None, dry_run: bool
+        self, actor: Actor, *, bundle: bytes, project: str | None, dry_run: bool, tell: Tell
     ) -> DeployResult:
         """Deploy a directory; see `service.Projects.deploy`."""
         problems = Problems()
@@ -62,7 +62,7 @@ class Deploys:
         there, around = await self._store.read(lambda tx: self._around(tx, actor, name, source))
         checks.check(source, around, problems)
         problems.stop_if_any()
-        resolved = list(there.requirements) if there else await self._resolve(source)
+        resolved = list(there.requirements) if there else await self._resolve(source, tell)
         wanted = Wanted(
             name=name,
             manifest=source.manifest,
@@ -86,7 +86,7 @@ class Deploys:
         around = await self._store.read(lambda tx: self._surroundings(tx, actor, given or manifest_name))
         return await asyncio.to_thread(lint.lint, bundle, around, named=given is not None)
 
-    async def candidate(self, actor: Actor, *, bundle: bytes, project: str | None) -> Candidate:
+    async def candidate(self, actor: Actor, *, bundle: bytes, project: str | None, tell: Tell) -> Candidate:
         """Return what a deploy would put into service; see `service.Projects.candidate`."""
         problems = Problems()
         source = await asyncio.to_thread(_read, bundle, problems)
@@ -98,7 +98,7 @@ class Deploys:
             project_id=None if mine is None else mine.id,
             sha256=source.bundle.sha256,
             bundle=await asyncio.to_thread(bundles.pack, source.bundle),
-            requirements=tuple(there.requirements if there else await self._resolve(source)),
+            requirements=tuple(there.requirements if there else await self._resolve(source, tell)),
         )
 
     async def _name(self, actor: Actor, source: Source, given: str | None) -> str:
@@ -141,12 +141,12 @@ class Deploys:
             unreachable=self._unreachable,
         )
 
-    async def _resolve(self, source: Source) -> list[str]:
+    async def _resolve(self, source: Source, tell: Tell) -> list[str]:
         text = requirements.text_of(source.bundle)
         is_autokitteh = source.manifest is not None and source.manifest.file == AUTOKITTEH
         additions = requirements.added(text, source.code, is_autokitteh=is_autokitteh)
         full = requirements.full_text(text, additions)
-        return await self._resolver.resolve(full) if full else []
+        return await self._resolver.resolve(full, tell) if full else []
 
     def _plan(self, tx: Tx, actor: Actor, wanted: Wanted) -> Plan:
         return plans.plan(tx, actor, wanted, self._vault, self._registry, self._days)

@@ -5,7 +5,7 @@ whose helpers it imports. Which exact versions these stand for is left to the re
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -65,11 +65,19 @@ _COMMENT = re.compile(r"(^|\s)#.*$")
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
+#: Takes all that the resolver has said so far, again and again while it works.
+Tell = Callable[[str], None]
+
+
+def unheard(_said: str) -> None:
+    """Tell nobody."""
+
+
 class Resolver(Protocol):
     """Finds the exact packages that requirements stand for (`worker.environments`)."""
 
-    async def resolve(self, requirements: str) -> list[str]:
-        """Return pinned requirements, one a line.
+    async def resolve(self, requirements: str, tell: Tell) -> list[str]:
+        """Return pinned requirements, one a line; tell what is said meanwhile.
 
         Raises:
             Invalid: There is no such set; in the resolver's words.

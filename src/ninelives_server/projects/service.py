@@ -30,7 +30,7 @@ from ninelives_server.projects.checks import FilterCheck
 from ninelives_server.projects.deploys import Deploys
 from ninelives_server.projects.plans import part_context
 from ninelives_server.projects.problems import Finding
-from ninelives_server.projects.requirements import Resolver
+from ninelives_server.projects.requirements import Resolver, Tell, unheard
 from ninelives_server.projects.trigger_limits import TriggerLimits
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import audit, builds, connections, projects, triggers
@@ -156,7 +156,13 @@ class Projects:
         return await self._store.write(save)
 
     async def deploy(
-        self, actor: Actor, *, bundle: bytes, project: str | None = None, dry_run: bool = False
+        self,
+        actor: Actor,
+        *,
+        bundle: bytes,
+        project: str | None = None,
+        dry_run: bool = False,
+        tell: Tell = unheard,
     ) -> DeployResult:
         """Build a directory, apply its manifest and activate it: all of it, or nothing.
 
@@ -165,13 +171,14 @@ class Projects:
             bundle: The directory as a gzipped tar.
             project: Name of the project; by default the manifest's.
             dry_run: Say what would change and change nothing.
+            tell: Gets what the resolver of its requirements has said so far, while it works.
 
         Raises:
             Invalid: Something in the directory is wrong; each line names file, line and key.
             TooLarge: The directory is too large.
         """
         actor.needs(Role.MEMBER)
-        return await self._deploys.deploy(actor, bundle=bundle, project=project, dry_run=dry_run)
+        return await self._deploys.deploy(actor, bundle=bundle, project=project, dry_run=dry_run, tell=tell)
 
     async def lint(
         self, actor: Actor, *, bundle: bytes, project: str | None = None
@@ -216,14 +223,16 @@ class Projects:
             limits=exports.limits_of(build),
         )
 
-    async def candidate(self, actor: Actor, *, bundle: bytes, project: str | None = None) -> Candidate:
+    async def candidate(
+        self, actor: Actor, *, bundle: bytes, project: str | None = None, tell: Tell = unheard
+    ) -> Candidate:
         """Return what a deploy of a directory would put into service, and store nothing.
 
         Raises:
             Invalid: Something in the directory is wrong.
         """
         actor.needs(Role.MEMBER)
-        return await self._deploys.candidate(actor, bundle=bundle, project=project)
+        return await self._deploys.candidate(actor, bundle=bundle, project=project, tell=tell)
 
     # --- variables --------------------------------------------------------------------------------
     async def variables(self, actor: Actor, ref: str) -> builtins.list[Variable]:

@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import venv
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,7 +25,7 @@ from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid
 from ninelives_server.worker import isolation, tidy, zygotes
-from ninelives_server.worker.words import Tell, Words
+from ninelives_server.worker.words import Progress, Tell, Words
 
 logger = log.get(__name__)
 
@@ -35,6 +35,8 @@ _PATIENCE = 900.0
 _LOOK = 0.1
 #: The resolver's words in an error; the rest goes to the log. characters
 _WORDS = 4000
+#: Which parts of uv write down what they do while it resolves, see `words.Progress`.
+_LOG = "uv_resolver=debug,uv_distribution=debug,uv_client=debug"
 _DONE = ".complete"
 #: What uv may take from our environment: its own settings and the way to the network.
 _FORWARDED = re.compile(r"(?i)(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR))")
@@ -68,8 +70,12 @@ class Environments:
         self._locks: dict[str, asyncio.Lock] = {}
         self._words: dict[str, Words] = {}
 
-    async def resolve(self, requirements: str) -> list[str]:
+    async def resolve(self, requirements: str, tell: Tell = lambda _: None) -> list[str]:
         """Return the exact packages that a `requirements.txt` stands for here; nothing for an empty one.
+
+        Args:
+            requirements: The text of the file.
+            tell: Gets what the resolver has said so far, again and again while it works.
 
         Raises:
             Invalid: They cannot be resolved; in the resolver's words.
@@ -92,9 +98,9 @@ class Environments:
             ]
             words = Words()
             words.begin(f"{scratch}/")
-            code = await self._uv(
-                ["pip", "compile", "--quiet", *options, "-o", str(target), str(source)], scratch, words
-            )
+            arguments = ["pip", "compile", "--quiet", *options, "-o", str(target), str(source)]
+            with words.told(tell):
+                code = await self._uv(arguments, scratch, words, noting=_LOG)
             if code != 0:
                 raise Invalid(_excuse("requirements.txt cannot be resolved", words))
             return _lines(target.read_text(encoding="utf-8"))
@@ -180,8 +186,11 @@ class Environments:
         mode = await self._confinement()
         await asyncio.to_thread(_give_once, directory, mode)
 
-    async def _uv(self, arguments: Sequence[str], place: Path, words: Words) -> int:
-        """Run uv confined, with `place` and the cache as the only things below the data directory."""
+    async def _uv(self, arguments: Sequence[str], place: Path, words: Words, *, noting: str = "") -> int:
+        """Run uv confined, with `place` and the cache as the only things below the data directory.
+
+        With `noting` it says how far it is, as far as `words.Progress` lets that pass.
+        """
         await self._make(self._cache)
         show = [Path(uv.find_uv_bin()), *_named(self._data_dir)]
         plan = isolation.plan(
@@ -192,13 +201,14 @@ class Environments:
             write=[place, self._cache],
         )
         command = [uv.find_uv_bin(), *arguments, "--cache-dir", str(self._cache)]
-        spec = {"plan": plan, "command": command, "environ": _environ(place)}
+        spec = {"plan": plan, "command": command, "environ": _environ(place, noting)}
+        add = Progress(words.add).add if noting else words.add
         ours, theirs = os.pipe()
         process, control = zygotes.launch(self._sdk, spec, output=theirs)
         os.close(theirs)
         try:
             async with asyncio.timeout(_PATIENCE):
-                await asyncio.to_thread(_read, ours, asyncio.get_running_loop(), words)
+                await asyncio.to_thread(_read, ours, asyncio.get_running_loop(), add)
                 code = await asyncio.to_thread(process.wait)
         except TimeoutError:
             words.add(f"error: it took more than {_PATIENCE:.0f} s")
@@ -260,9 +270,10 @@ def _make_venv(prefix: Path) -> None:
     prefix.chmod(0o755)
 
 
-def _environ(place: Path) -> Mapping[str, str]:
+def _environ(place: Path, noting: str) -> Mapping[str, str]:
     given = {name: value for name, value in os.environ.items() if _FORWARDED.fullmatch(name)}
-    return {**given, "HOME": str(place), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    ours = {"HOME": str(place), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
+    return {**given, **ours, **({"RUST_LOG": noting} if noting else {})}
 
 
 def _named(data_dir: Path) -> list[Path]:
@@ -274,11 +285,11 @@ def _named(data_dir: Path) -> list[Path]:
     return [path for path in paths if path.exists() and not data_dir.is_relative_to(path)]
 
 
-def _read(fd: int, loop: asyncio.AbstractEventLoop, words: Words) -> None:
+def _read(fd: int, loop: asyncio.AbstractEventLoop, add: Callable[[str], None]) -> None:
     """Pass on what uv says, from a thread of its own, until it has nothing more to say."""
     with os.fdopen(fd, "rb") as file:
         for line in file:
-            loop.call_soon_threadsafe(words.add, line.decode(errors="replace"))
+            loop.call_soon_threadsafe(add, line.decode(errors="replace"))
 
 
 def _excuse(what: str, words: Words) -> str:

@@ -16,11 +16,39 @@ _PACE = 0.25
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 #: Terminals would obey these, and PostgreSQL takes no NUL.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+#: Of what its resolver writes down, what tells a person how far it is.
+_TELLING = re.compile(
+    r"(Sending .* request for|Searching for a compatible version of|Selecting|Downloading|"
+    r"Preparing metadata for|Building|Transient request failure)\b"
+)
+_LOGGED = re.compile(r"(TRACE|DEBUG|INFO) (.*)")
 #: Where uv comes to the point, after lines about its progress.
 _POINT = re.compile(r"^\s*(error\b|\u00d7)")
 
 #: Takes all that was said so far.
 Tell = Callable[[str], None]
+
+
+class Progress:
+    """Picks from the log of uv's resolver what it does now: it says nothing else without a terminal.
+
+    What an error says, and whatever else is no line of the log, passes as it is.
+    """
+
+    def __init__(self, add: Callable[[str], None]) -> None:
+        self._add = add
+        self._passes = True
+
+    def add(self, line: str) -> None:
+        """Take one line; one that is indented belongs to the line before it."""
+        logged = _LOGGED.match(line)
+        if logged is not None:
+            line = logged[2]
+            self._passes = _TELLING.match(line) is not None
+        elif not line.startswith(" "):
+            self._passes = True
+        if self._passes:
+            self._add(line)
 
 
 class Words:
