@@ -334,6 +334,25 @@ async def test_a_journal_of_too_many_bytes_ends_its_session(database: Store, vau
     assert "ninelives.restart(data)" in detail.error["message"]
 
 
+async def test_the_record_that_crosses_the_limit_is_kept(database: Store, vault: Vault):
+    """
+    Its step has run: it is seen, and a session that has nothing more to do completes.
+    """
+    world = await World.made(database, vault, size_mb=1)
+    big = b"x" * 1_200_000
+    sid, epoch = await world.running()
+
+    answers = await world.journal.commit(
+        [world.put(sid, epoch, record(0, value=big)), world.done(sid, epoch, result=b'"done"')]
+    )
+
+    detail = await world.sessions.get(world.actor, sid)
+    steps = await world.sessions.steps(world.actor, sid)
+    assert answers == [Acked(1), Ended()]
+    assert (detail.session.state, detail.error) == (SessionState.COMPLETED, None)
+    assert [step.seq for step in steps] == [1]
+
+
 async def test_values_that_travelled_ahead_count_for_the_size_of_a_journal(database: Store, vault: Vault):
     """
     They are stored in rows of their own; the journal holds them all the same, whether one comes alone or not.
