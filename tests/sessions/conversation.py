@@ -1,6 +1,7 @@
 """A worker's side of a link, for tests: says frames, hears frames. No transport in between."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +13,8 @@ from ninelives_server.sessions.link import Link
 from ninelives_server.sessions.links import Links
 
 PATIENCE = 20  # seconds
+#: As workers say it.
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Scheduler:
@@ -86,10 +89,9 @@ class FakeWorker:
             worker_id=self.worker_id,
             name="w",
             slots=4,
-            python="3.11",
             isolation="none",
             sessions=sessions,
-            **(about or {}),
+            **{"python": PYTHON, **(about or {})},
         )
         frame = await self.hear()
         assert frame.type == "welcome", frame

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conversation import Scheduler, Tokens
+from conversation import PYTHON, Scheduler, Tokens
 from world import World
 
 from ninelives.run import wire
@@ -77,7 +77,7 @@ class Stage:
                     self._links.run(), self._hear(), stops.run(), self._listen("start"), self._listen("work"), self._due()
                 )
             ]  # fmt: skip
-            self._say("hello", worker_id="wrk_stage", name="stage", slots=9, python="3.11", isolation="none")
+            self._say("hello", worker_id="wrk_stage", name="stage", slots=9, python=PYTHON, isolation="none")
             try:
                 yield self
             finally:

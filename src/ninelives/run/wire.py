@@ -38,7 +38,7 @@ Worker -> server
 Server -> worker
     welcome    worker_id
     claimed    sid ep start{…} build_sha256 requirements records
-    not_claimed sid why (`ended`, `held`, `unknown`, `semantics`)
+    not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
     check         id build_sha256 requirements               (code that is not deployed, and journals to try)

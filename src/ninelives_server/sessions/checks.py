@@ -125,6 +125,9 @@ class Checks:
                 f"its journal is of semantics version {start['semantics']}; the worker carries {carried}"
             )
             return {"outcome": "failed", "message": message}
+        if link.python and start["python"] != link.python:
+            message = f"its records were made by Python {start['python']}; the worker has {link.python}"
+            return {"outcome": "failed", "message": message}
         answer = link.expect_check(job, session.id)
         link.send("check_session", id=job, sid=session.id, start=start)
         async for piece in self._transfer.journal(session):

@@ -48,7 +48,8 @@ class Claimed(NamedTuple):
 class NotClaimed(NamedTuple):
     """Nobody needs to run it: `ended`, `held`, `unknown`, or `parked` until a time or an event.
 
-    With `semantics` another worker has to: this one's release does not know the rules of its journal.
+    With `semantics` another worker has to: this one's release does not know the rules of its journal. With
+    `python` too: its records were made by another minor version than this one's.
     """
 
     why: str
@@ -81,13 +82,14 @@ class Journal:
         self.clock = clock or SystemClock()
 
     async def claim(
-        self, worker_id: str, session_id: str, carried: frozenset[int] = CARRIED
+        self, worker_id: str, session_id: str, carried: frozenset[int] = CARRIED, python: str = ""
     ) -> Claimed | NotClaimed:
         """Hand a session to a worker under a new epoch, unless it has ended, is held or is not due.
 
-        `carried` are the versions of the semantics that the worker's release has.
+        `carried` are the versions of the semantics that the worker's release has, `python` is the minor
+        version of its Python (`3.11`); empty where it does not say.
         """
-        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id, carried))
+        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id, carried, python))
 
     async def commit(self, ops: Sequence[Op]) -> list[Answer]:
         """Do what arrived together in one transaction; each operation is answered for itself."""
@@ -122,13 +124,11 @@ class Journal:
         return Unit(tx, vault=self._vault, calls=self._calls, bounds=self._starts.limits)
 
     def _claim(
-        self, tx: Tx, worker_id: str, session_id: str, carried: frozenset[int]
+        self, tx: Tx, worker_id: str, session_id: str, carried: frozenset[int], python: str
     ) -> Claimed | NotClaimed:
         session = sessions.by_id(tx, session_id, lock=True)
-        if session is None:
-            return NotClaimed("unknown")
-        if session.state.is_terminal:
-            return NotClaimed("ended")
+        if session is None or session.state.is_terminal:
+            return NotClaimed("unknown" if session is None else "ended")
         # One that queues is started when it is its turn.
         if session.worker_id is not None or session.admitted_at is None:
             return NotClaimed("held")
@@ -145,11 +145,16 @@ class Journal:
         if end is not None and end <= tx.now and session.stop_requested is None:
             self._end(tx, session, SessionState.ERROR, ends.too_late(allowed, journal.last(tx, session_id)))
             return NotClaimed("ended")
-        sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
-        tx.notify("session", session_id)
         has_past = session.epoch > 0 or forks.FROM in session.memo
         count = journal.count(tx, session_id) if has_past else 0
         start = self._starts.frame(tx, session, pinned, records=count)
+        if python and python != start["python"]:
+            if count:
+                return _refuse_python(tx, session, start["python"], python)
+            start["python"] = python
+            self._starts.pin_python(tx, session, pinned, python)
+        sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
+        tx.notify("session", session_id)
         left = None if end is None else (end - tx.now).total_seconds()
         return Claimed(
             epoch, start, pinned.build_sha256, pinned.requirements, count, session.stop_requested, left
@@ -200,6 +205,17 @@ class Journal:
             return False
         self._end(tx, session, SessionState.STOPPED, None)
         return True
+
+
+def _refuse_python(tx: Tx, session: Session, needed: str, python: str) -> NotClaimed:
+    """Leave a session to a worker with the Python of its records: another one may not read their values."""
+    sessions.explain(
+        tx,
+        session.id,
+        f"it needs a worker with Python {needed}, as its records do; the one that was asked has {python}",
+    )
+    tx.notify("session", session.id)
+    return NotClaimed("python")
 
 
 def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int, said: str) -> None:

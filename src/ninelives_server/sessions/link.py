@@ -113,6 +113,7 @@ class Link:
         worker_id: Empty until it has said hello.
         held: What it runs, by session id.
         carried: The versions of the semantics that its release has.
+        python: Its minor version of Python; empty until it has said hello.
         is_closed: The transport must hang up once `outgoing` has been sent.
     """
 
@@ -120,6 +121,7 @@ class Link:
         self.worker_id = ""
         self.held: dict[str, Held] = {}
         self.carried = CARRIED
+        self.python = ""
         self.is_closed = False
         self._parts = parts
         self._greet = greet
@@ -219,7 +221,7 @@ class Link:
             raise BrokenFrame("a worker must say hello before it claims a session")
         try:
             await self._parts.prepare(session_id)
-            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried)
+            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
         except Exception:
             # Of this session only, such as a key that is gone: the worker's other sessions go on.
             logger.exception("session.claim_failed", session_id=session_id)

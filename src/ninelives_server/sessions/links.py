@@ -169,6 +169,7 @@ class Links:
         """Take a worker in; an older link of the same one ends."""
         link.worker_id = worker_id = hello.worker_id
         link.carried = hello.semantics
+        link.python = hello.python
         older = self._links.get(worker_id)
         if older is not None:
             older.close()

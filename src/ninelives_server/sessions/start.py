@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from ninelives_server.model.actors import Actor, ActorKind, Role
 from ninelives_server.model.sessions import SEMANTICS, NewSession, Session
 from ninelives_server.sessions.limits import Limits
-from ninelives_server.store import sessions
+from ninelives_server.store import sessions, surroundings
 from ninelives_server.store.core import Tx
 from ninelives_server.store.sessions import Pinned
 from ninelives_server.vault.vault import Vault
@@ -72,7 +72,7 @@ class Starts:
             "data": new.data,
             "event": dict(new.event_meta),
             "env": self._environment(tx, new.project_id),
-            "secret_env": sorted(sessions.secret_names(tx, new.project_id)),
+            "secret_env": sorted(surroundings.secret_names(tx, new.project_id)),
             "seed": secrets.token_hex(32),
             "hashseed": "0",
             "tz": "UTC",
@@ -100,11 +100,19 @@ class Starts:
         tx.notify("session", new.id)
         tx.notify("start", new.id)
 
+    def pin_python(self, tx: Tx, session: Session, pinned_row: Pinned, python: str) -> None:
+        """Pin another minor version of Python with a session that has no records yet."""
+        context = _context(session.id)
+        plain = self._vault.open(tx, session.project_id, context, pinned_row.sealed_start)
+        pinned = {**json.loads(plain), "python": python}
+        sealed = self._vault.seal(tx, session.project_id, context, json.dumps(pinned).encode())
+        sessions.set_start(tx, session.id, sealed)
+
     def _environment(self, tx: Tx, project_id: str) -> dict[str, str]:
         """Return variables and addresses, as AutoKitteh's sessions find them."""
         addresses = {
             f"{name}__webhook_url": f"{self._base_url}/webhooks/{slug}"
-            for name, slug in sessions.webhook_slugs(tx, project_id).items()
+            for name, slug in surroundings.webhook_slugs(tx, project_id).items()
         }
         store = {"store_public_url": f"{self._base_url}/store/{project_id}"}
         return {**addresses, **store, **self._variables.environment(tx, project_id)}
@@ -132,11 +140,12 @@ class Starts:
             "secrets": sorted(named),
             "secret_names": named,
             "semantics": pinned["semantics"],
+            "python": pinned["python"],
             "records": records,
             "limits": self.limits.of(pinned_row.limits),
             "tz": pinned["tz"],
             "ca_file": self._ca_file,
-            "connections": sessions.connection_names(tx, session.project_id),
+            "connections": surroundings.connection_names(tx, session.project_id),
         }
 
 

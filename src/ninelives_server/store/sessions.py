@@ -70,17 +70,6 @@ _EMPTIED = [
     sa.delete(table).where(table.c.session_id == _id)
     for table in (tables.inbox, tables.awaited, tables.subscriptions)
 ]
-_SECRETS = sa.select(tables.variables.c.name).where(
-    tables.variables.c.project_id == _id, tables.variables.c.is_secret
-)
-_CONNECTIONS = (
-    sa.select(tables.connections.c.name)
-    .where(tables.connections.c.project_id == _id)
-    .order_by(tables.connections.c.name)
-)
-_SLUGS = sa.select(tables.triggers.c.name, tables.triggers.c.slug).where(
-    tables.triggers.c.project_id == _id, tables.triggers.c.slug.is_not(None)
-)
 
 
 class Filters(NamedTuple):
@@ -243,6 +232,11 @@ def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool)
         "wake_at": None,
     }
     _set(tx, session_id, {**values, "started_at": tx.now} if is_first else values)
+
+
+def set_start(tx: Tx, session_id: str, sealed_start: bytes) -> None:
+    """Pin something else with a session."""
+    _set(tx, session_id, {"sealed_start": sealed_start})
 
 
 def explain(tx: Tx, session_id: str, reason: str) -> None:
@@ -458,21 +452,6 @@ def project_of(tx: Tx, org_id: str, ref: str) -> str | None:
         project.org_id == org_id, sa.or_(project.id == ref, project.name == ref)
     )
     return tx.connection.execute(query).scalars().first()
-
-
-def secret_names(tx: Tx, project_id: str) -> frozenset[str]:
-    """Return the names of a project's variables whose values are masked."""
-    return frozenset(tx.connection.execute(_SECRETS, {"the_id": project_id}).scalars())
-
-
-def connection_names(tx: Tx, project_id: str) -> list[str]:
-    """Return the names of the connections that a project's sessions may use."""
-    return list(tx.connection.execute(_CONNECTIONS, {"the_id": project_id}).scalars())
-
-
-def webhook_slugs(tx: Tx, project_id: str) -> dict[str, str]:
-    """Return the slug of each webhook trigger of a project, by the trigger's name."""
-    return {row.name: row.slug for row in tx.connection.execute(_SLUGS, {"the_id": project_id})}
 
 
 def entrypoints(tx: Tx, build_id: str) -> list[str]:
