@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+from temporal_client import connected
 from temporalio import activity
-from temporalio.client import Client
-from temporalio.service import HttpConnectProxyConfig
 from temporalio.worker import Worker
 from world import World
 
 from ninelives_server.engine.embedded import EmbeddedTemporal
-from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, TEMPORAL_USER
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
 from ninelives_server.sessions.journal import Claimed
 
 Turn = Callable[["Host", str, int], Awaitable[dict[str, Any]]]
@@ -23,21 +22,6 @@ async def finish(host: "Host", session_id: str, epoch: int) -> dict[str, Any]:
     """End at once."""
     await host.world.journal.commit([host.world.done(session_id, epoch)])
     return {"outcome": "finished"}
-
-
-async def connected(temporal: EmbeddedTemporal) -> Client:
-    """Return a client; a Temporal that has just been started says for a moment that it is not healthy."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                return await Client.connect(
-                    temporal.address,
-                    http_connect_proxy_config=HttpConnectProxyConfig(
-                        temporal.address, (TEMPORAL_USER, temporal.secret)
-                    ),
-                )
-            except RuntimeError:
-                await asyncio.sleep(0.2)
 
 
 class Host:

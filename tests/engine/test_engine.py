@@ -8,8 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from conftest import Server
-from host import Host, connected
+from host import Host
+from temporal_client import connected
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import WorkflowExecutionStatus
 from world import World, record
@@ -17,8 +19,8 @@ from world import World, record
 from ninelives_server.engine import workflow
 from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.engine.starter import looking
-from ninelives_server.model.sessions import SessionState
-from ninelives_server.store import inbox
+from ninelives_server.model.sessions import CARRIED, SessionState
+from ninelives_server.store import inbox, tables
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -187,6 +189,46 @@ async def test_a_turn_that_fails_is_tried_again(world: World, host: Host, tempor
     await host.until(lambda: (session.id, 4) in host.began, patience=30)
 
     assert await is_over(temporal, session.id)
+
+
+async def rests(temporal: EmbeddedTemporal, session_id: str) -> list[int]:
+    """Return the timers that a session's workflow has set. seconds"""
+    client = await connected(temporal)
+    history = await client.get_workflow_handle(session_id).fetch_history()
+    return [
+        event.timer_started_event_attributes.start_to_fire_timeout.seconds
+        for event in history.events
+        if event.HasField("timer_started_event_attributes")
+    ]
+
+
+async def test_a_session_that_no_worker_may_have_is_asked_for_less_and_less(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    One that waits for a newer release, for days perhaps, costs next to nothing; it goes on when one comes.
+    """
+    sid, epoch = await world.running("wrk_other")
+    await _needs(world, sid, max(CARRIED) + 1)
+    await world.journal.release(sid, epoch)
+    server.starter.wake(sid)
+
+    async with asyncio.timeout(60):
+        while len(found := await rests(temporal, sid)) < 2:
+            await asyncio.sleep(0.1)
+    await _needs(world, sid, max(CARRIED))
+    server.starter.wake(sid)
+
+    # Signals cut the first rests short, or off.
+    assert found[1] == 2 * found[0]
+    assert set(host.refused) <= {"semantics", "held"}
+    assert await is_over(temporal, sid)
+
+
+async def _needs(world: World, session_id: str, version: int) -> None:
+    row = tables.sessions
+    query = sa.update(row).where(row.c.id == session_id).values(semantics=version)
+    await world.store.write(lambda tx: tx.connection.execute(query) and None)
 
 
 async def test_a_long_history_begins_anew(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from factories import a_trigger
-from host import connected
+from temporal_client import connected
 from temporalio.client import (
     Schedule,
     ScheduleActionStartWorkflow,

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporal_client import connected
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
-from temporalio.service import HttpConnectProxyConfig
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from ninelives_server.engine import embedded
 from ninelives_server.errors import SetupError
-from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, TEMPORAL_USER
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
 from ninelives_server.worker import main
 from tests.worker.conftest import stand_in
 from tests.worker.fake_server import TOKEN, FakeServer
@@ -86,7 +86,7 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     temporal = embedded.EmbeddedTemporal(private_dir=tmp_path, log_file=tmp_path / "temporal.log")
     async with temporal.running():
-        client = await _connect(temporal)
+        client = await connected(temporal)
         async with FakeServer(temporal.address, temporal.secret) as server:
             runner = UnsandboxedWorkflowRunner()
             async with Worker(client, task_queue="tests", workflows=[Turns], workflow_runner=runner):
@@ -95,20 +95,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                     yield world
                 finally:
                     world.close()
-
-
-async def _connect(temporal: embedded.EmbeddedTemporal) -> Client:
-    for _ in range(100):
-        try:
-            return await Client.connect(
-                temporal.address,
-                http_connect_proxy_config=HttpConnectProxyConfig(
-                    temporal.address, (TEMPORAL_USER, temporal.secret)
-                ),
-            )
-        except RuntimeError:
-            await asyncio.sleep(0.1)
-    raise TimeoutError
 
 
 async def _gone(marker: bytes) -> bool:

@@ -24,6 +24,8 @@ _SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 TURNS = 100
 #: How long a session that somebody else runs is left alone, unless a signal comes.
 _HELD = timedelta(seconds=30)
+#: Between two turns of a session that no worker takes: the first rest, doubled each time up to the longest.
+_REFUSED = (timedelta(seconds=1), timedelta(seconds=30))
 # What is given up after some minutes, `events.ticks` makes up for.
 _BACKING_OFF = RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=10)
 _FLAT = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
@@ -47,6 +49,7 @@ class SessionWorkflow:
     def __init__(self) -> None:
         self._wakes = 0
         self._seen = 0
+        self._refusals = 0
 
     @workflow.signal(name=WAKE_SIGNAL)
     def wake(self) -> None:
@@ -63,6 +66,7 @@ class SessionWorkflow:
             outcome = await self._turn(course)
             if outcome["outcome"] not in {"finished", "parked"}:
                 outcome = await self._look(course)
+            self._refusals = self._refusals + 1 if outcome["outcome"] == "run" else 0
             if outcome["outcome"] == "finished":
                 return
             await self._rest(outcome)
@@ -105,7 +109,9 @@ class SessionWorkflow:
             case "held":
                 left = _HELD
             case _:
-                left = timedelta(seconds=1)
+                # It should run, and whom Temporal asked may not have it; another worker may.
+                first, longest = _REFUSED
+                left = min(first * 2 ** min(self._refusals - 1, 10), longest)
         if left is not None and left <= timedelta():
             return
         try:
