@@ -1,5 +1,6 @@
 """Limits as the server sees them: what holds, and how a session ends that has reached one."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -126,6 +127,28 @@ async def test_a_session_that_used_too_much_ends_at_once(world: World):
         "requests.post",
     ):
         assert words in detail.error["message"]
+
+
+async def test_a_locked_server_names_who_can_raise_the_limit(world: World):
+    """
+    The manifest is no way out there, except for a limit that it has lowered itself.
+    """
+    locked = LimitSettings(cpu_seconds=3600, memory_mb=100, locked=True)
+    world = replace(world, limits=Limits(defaults=locked))
+    await _limit(world, cpu_seconds=9999, memory_mb=50)
+    sid, epoch = await world.running()
+    limit = {"name": "cpu_seconds", "limit": 3600, "used": 3600.4}
+
+    await world.journal.commit([world.died(sid, epoch, limit=limit)])
+
+    claimed = await world.journal.claim("wrk_1", (await world.session()).id)
+    detail = await world.sessions.get(world.actor, sid)
+    assert isinstance(claimed, Claimed)
+    assert claimed.start["limits"] | {"cpu_seconds": 3600, "memory_mb": 50} == claimed.start["limits"]
+    assert claimed.start["ceilings"]["memory_mb"] == 100
+    assert detail.error is not None
+    assert "no manifest may raise it on this server (NINELIVES_LIMITS__LOCKED)" in detail.error["message"]
+    assert "ask whoever runs it to raise NINELIVES_LIMITS__CPU_SECONDS" in detail.error["message"]
 
 
 async def test_a_parked_session_is_looked_at_when_its_time_is_over(world: World):

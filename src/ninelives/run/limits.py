@@ -1,14 +1,15 @@
 """What a session may use: the names of its limits, and what people read when one was reached.
 
 A limit of 0 is none. The worker's zygote sets them (`zygote`, `watch`), the session's process explains the
-errors that Python makes of them; what they are is the server's to say (`limits` of the `start` frame).
+errors that Python makes of them; what they are is the server's to say (`limits` of the `start` frame). Ceilings
+are the limits of a server that lets no project raise them.
 """
 
 import contextlib
 import errno
 import resource
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -39,13 +40,33 @@ _WHAT: Final = {
 _DEPTH = 10
 
 
-def words(name: str, limit: int) -> str:
-    """Return which limit was reached, and the two ways to raise it."""
+def words(name: str, limit: int, ceilings: Limits) -> str:
+    """Return which limit was reached, and who can raise it where."""
     what = _WHAT.get(name, "its limit " + name + " of {}").format(limit)
-    return f"the session has reached {what}; {_raised(name)}"
+    return f"the session has reached {what}; {_raised([name], {name: limit}, ceilings)}"
 
 
-def _raised(*names: str) -> str:
+def _raised(names: Sequence[str], limits: Limits, ceilings: Limits) -> str:
+    """Say how to raise limits: as far as the server lets it, in the manifest."""
+    free = [name for name in names if not ceilings.get(name)]
+    ways = [_in_manifest(name, limits[name], ceilings[name]) for name in names if name not in free]
+    return "; ".join([*([_anywhere(free)] if free else []), *ways])
+
+
+def _in_manifest(name: str, limit: int, ceiling: int) -> str:
+    setting = f"NINELIVES_LIMITS__{name.upper()}"
+    if limit < ceiling:
+        return (
+            f"raise it in the manifest (project: limits: {name}) to at most {ceiling}, which is all that "
+            f"this server allows; for more ask whoever runs it to raise {setting}"
+        )
+    return (
+        "no manifest may raise it on this server (NINELIVES_LIMITS__LOCKED); "
+        f"ask whoever runs it to raise {setting}"
+    )
+
+
+def _anywhere(names: Sequence[str]) -> str:
     it = "it" if len(names) == 1 else "them"
     settings = ", ".join(f"NINELIVES_LIMITS__{name.upper()}" for name in names)
     manifest = f"project: limits: {', '.join(names)}"
@@ -81,17 +102,17 @@ def ease() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 
 
-def explain(error: BaseException, limits: Limits) -> None:
+def explain(error: BaseException, limits: Limits, ceilings: Limits) -> None:
     """Add to an error that a limit has caused which one that was, or which ones it may have been."""
     for found in _chain(error):
         if (name := _cause(found, limits)) is not None:
-            error.add_note(words(name, limits[name]))
+            error.add_note(words(name, limits[name], ceilings))
             return
         if _is_thread(found) and (names := [name for name in (PROCESSES, MEMORY) if limits.get(name)]):
             # Those that were there have ended meanwhile, as they do at the end of a `with` over a pool.
             reached = " or ".join(_WHAT[name].format(limits[name]) for name in names)
             stacks = f" (a thread's stack takes {_stack() // MB} MB)" if MEMORY in names else ""
-            error.add_note(f"the session had reached {reached}{stacks}; {_raised(*names)}")
+            error.add_note(f"the session had reached {reached}{stacks}; {_raised(names, limits, ceilings)}")
             return
 
 

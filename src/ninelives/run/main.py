@@ -26,7 +26,7 @@ from ninelives.run.classify import Classifier
 from ninelives.run.core import Core
 from ninelives.run.link import Link
 from ninelives.run.masking import Masks
-from ninelives.run.output import Output
+from ninelives.run.output import Output, Room
 from ninelives.run.past import Past
 from ninelives.run.scope import Scope, Strand, current, user_scope
 from ninelives.run.session import DurableSession, PlainSession
@@ -121,7 +121,9 @@ class _Run:
             )
             self._strand = self._core.main
         self._limits: limits.Limits = start.get("limits") or {}
-        self._output = Output(link, past, self._masks, self._strand, self._limits.get(limits.OUTPUT, 0))
+        self._ceilings: limits.Limits = start.get("ceilings") or {}
+        room = Room(self._limits.get(limits.OUTPUT, 0), past.log_bytes, self._ceilings)
+        self._output = Output(link, past, self._masks, self._strand, room)
 
     # --- setting up ---------------------------------------------------------------------------------------
 
@@ -187,7 +189,7 @@ class _Run:
         except BaseException as error:
             if isinstance(error, MemoryError):
                 limits.ease()
-            limits.explain(error, self._limits)
+            limits.explain(error, self._limits, self._ceilings)
             entry.explain(error)
             return "error", None, error
 

@@ -34,9 +34,9 @@ _LONGEST = 200_000
 class Output:
     """Sends what is printed."""
 
-    def __init__(self, link: Link, past: Past, masks: Masks, main: Strand, limit_mb: int = 0) -> None:
-        """Keep up to `limit_mb` of what the session prints, all of its processes together; 0 keeps all."""
-        self._room = Room(limit_mb, past.log_bytes)
+    def __init__(self, link: Link, past: Past, masks: Masks, main: Strand, room: "Room") -> None:
+        """Keep as much of what the session prints as there is `room` for."""
+        self._room = room
         self._link = link
         self._past = past
         self._masks = masks
@@ -157,10 +157,12 @@ class Output:
 
 
 class Room:
-    """How much more of the output is kept; the rest is counted."""
+    """How much more of the output is kept, of all of a session's processes together; the rest is counted."""
 
-    def __init__(self, limit_mb: int, used: int) -> None:
+    def __init__(self, limit_mb: int, used: int, ceilings: limits.Limits) -> None:
+        """Keep up to `limit_mb`, of which so many bytes are `used`; 0 keeps all."""
         self._limit_mb = limit_mb
+        self._ceilings = ceilings
         self._limit = limit_mb * limits.MB
         self._used = used
         #: What says that the limit was reached goes beyond it: so the next process knows that it was said.
@@ -180,7 +182,7 @@ class Room:
         self._has_said = True
         kept = data[: max(0, self._limit - self._used)].decode("utf-8", "ignore").encode()
         self._used = self._limit
-        why = limits.words(limits.OUTPUT, self._limit_mb)
+        why = limits.words(limits.OUTPUT, self._limit_mb, self._ceilings)
         cut = len(data) - len(kept)
         return kept + f"\nninelives: {why}; {cut} bytes of this and all that follows are cut\n".encode()
 

@@ -14,7 +14,7 @@ Session -> supervisor -> server
     done    i state error|null restart|absent (data of a successor)  body: result as JSON
 Server -> supervisor -> session
     start   session_id entrypoint is_durable env event seed secrets semantics records limits
-            park_after (first frame)
+            ceilings park_after (first frame)
     past    seq track strand n kind name digest status attempt start end          body: value
     go      (the journal is complete)
     ack     i seq

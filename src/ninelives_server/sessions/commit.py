@@ -417,7 +417,8 @@ class Unit:
             sessions.release(self._tx, head.id)
             return records.Buried("retry", 0)
         if op.limit is not None:
-            error = ends.over_limit(op, journal.last(self._tx, head.id))
+            last = journal.last(self._tx, head.id)
+            error = ends.over_limit(op, last, self._bounds.ceilings())
             self._end(head, SessionState.ERROR, error=error)
             return records.Buried("error", 0)
         crashes = head.crashes + 1

@@ -72,21 +72,22 @@ def full(limit: str, last_seq: int) -> dict[str, Any]:
     return error("JournalFull", message, seq=last_seq)
 
 
-def over_limit(op: Died, last: Row | None) -> dict[str, Any]:
+def over_limit(op: Died, last: Row | None, ceilings: Mapping[str, int]) -> dict[str, Any]:
     """Return the error of a session that was killed because it used too much."""
     excess = op.limit or {}
     name, limit = str(excess.get("name")), int(excess.get("limit") or 0)
     return error(
         "LimitExceeded",
-        f"{limits.words(name, limit)}; it was {_after(last)}",
+        f"{limits.words(name, limit, ceilings)}; it was {_after(last)}",
         traceback=op.stderr,
         seq=last and last.seq,
     )
 
 
-def too_late(allowed: Mapping[str, int], last: Row | None) -> dict[str, Any]:
+def too_late(allowed: Mapping[str, int], last: Row | None, ceilings: Mapping[str, int]) -> dict[str, Any]:
     """Return the error of a session whose time was over while it had no process."""
-    message = f"{limits.words(limits.WALL, allowed[limits.WALL])}; it was waiting {_after(last)}"
+    reached = limits.words(limits.WALL, allowed[limits.WALL], ceilings)
+    message = f"{reached}; it was waiting {_after(last)}"
     return error("LimitExceeded", message, seq=last and last.seq)
 
 

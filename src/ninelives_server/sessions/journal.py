@@ -143,7 +143,9 @@ class Journal:
         allowed = self._starts.limits.of(pinned.limits)
         end = limits.deadline(allowed, session.started_at or tx.now)
         if end is not None and end <= tx.now and session.stop_requested is None:
-            self._end(tx, session, SessionState.ERROR, ends.too_late(allowed, journal.last(tx, session_id)))
+            last = journal.last(tx, session_id)
+            late = ends.too_late(allowed, last, self._starts.limits.ceilings())
+            self._end(tx, session, SessionState.ERROR, late)
             return NotClaimed("ended")
         has_past = session.epoch > 0 or forks.FROM in session.memo
         count = journal.count(tx, session_id) if has_past else 0

@@ -38,6 +38,12 @@ class Limits:
             found[name] = _lower(value, default) if self.defaults.locked else value
         return found
 
+    def ceilings(self) -> dict[str, int]:
+        """Return the limits that no project may raise."""
+        return (
+            {name: value for name, value in self._values().items() if value} if self.defaults.locked else {}
+        )
+
     def reached(self, records: int, stored: int) -> str | None:
         """Return which limit a journal of so many records and bytes has reached, with its setting."""
         room = self.journal

@@ -143,6 +143,7 @@ class Starts:
             "python": pinned["python"],
             "records": records,
             "limits": self.limits.of(pinned_row.limits),
+            "ceilings": self.limits.ceilings(),
             "tz": pinned["tz"],
             "ca_file": self._ca_file,
             "connections": surroundings.connection_names(tx, session.project_id),
