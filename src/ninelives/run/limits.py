@@ -1,8 +1,8 @@
 """What a session may use: the names of its limits, and what people read when one was reached.
 
 A limit of 0 is none. The worker's zygote sets them (`zygote`, `watch`), the session's process explains the
-errors that Python makes of them; what they are is the server's to say (`limits` of the `start` frame). Ceilings
-are the limits of a server that lets no project raise them.
+errors that Python makes of them; what they are is the server's to say (`limits` of the `start` frame).
+Ceilings are the limits of a server that lets no project raise them.
 """
 
 import contextlib
