@@ -46,6 +46,14 @@ _SECTIONS = {
         "They run a callable later or elsewhere",
         "What they are given to run is decided upon when it is called, in a strand of its own.",
     ),
+    Kind.KEEPS: (
+        "They keep a callable for later",
+        "What they are given is decided upon when somebody calls it, where it is called.",
+    ),
+    Kind.ENTERS: (
+        "They enter a context and leave it later",
+        "As a `with` statement does: entering and leaving are steps where the context reaches out.",
+    ),
     Kind.CLOCK: ("Clocks", "The reading is recorded; a replay reads the same time."),
     Kind.CHANCE: (
         "Chance",

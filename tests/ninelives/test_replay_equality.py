@@ -39,7 +39,7 @@ def project(request: pytest.FixtureRequest, outside: Outside, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("project", "name"), [(name, name) for name in PROGRAMS], indirect=["project"], ids=PROGRAMS
 )
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(7200 if IS_LONG else 600)
 def test_a_program_that_is_killed_anywhere_ends_as_if_nothing_had_happened(zygote, outside, project, name):
     """Prints, result and effects are those of a run that nobody disturbed."""
     reset = outside.reset

@@ -133,6 +133,8 @@ class Calls:
             if self._registry and self._is_on_live(fn):
                 return self._on_live(fn)
             return self._direct(fn, verdict)
+        if verdict.kind is Kind.KEEPS:
+            return functools.partial(self._kept, fn)
         scope = current.get()
         if scope is None or not (scope.records or scope.decides):
             return fn
@@ -189,6 +191,8 @@ class Calls:
             return self._waits.sleep
         if kind is Kind.ASYNC_SLEEP:
             return self._waits.sleep_async
+        if kind is Kind.ENTERS:
+            return functools.partial(self._entering, fn)
         instead = functools.partial(self._given, fn, verdict)
         if _is_lasting(fn):
             self._things[fn] = instead
@@ -215,6 +219,32 @@ class Calls:
         if kwargs:
             kwargs = {k: self.call(value) if _is_function(value) else value for k, value in kwargs.items()}
         return fn(*args, **kwargs)
+
+    def _kept(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function that keeps callables: what they are is decided when somebody calls them."""
+        args = tuple(map(self._later, args))
+        return fn(*args, **{name: self._later(value) for name, value in kwargs.items()})
+
+    def _later(self, value: Any) -> Any:
+        """Return what decides upon a callable when it is called; the project's own are left as they are."""
+        if not _is_function(value) or self._is_own(value):
+            return value
+
+        def call_then(*args: Any, **kwargs: Any) -> Any:
+            """Call it as the project's code would."""
+            return self.call(value)(*args, **kwargs)
+
+        return call_then
+
+    def _entering(self, fn: Any, context: Any, /) -> Any:
+        """Call a function that enters a context: entering and leaving it are steps where it reaches out."""
+        if hasattr(type(context), "__enter__") or live.is_placeholder(context):
+            is_async = getattr(fn, "__name__", "").startswith(("enter_async", "push_async"))
+            enter = self._iterators.async_enter if is_async else self._iterators.enter
+            return fn(enter(context))
+        if hasattr(type(context), "__aenter__"):
+            return fn(self._iterators.async_enter(context))
+        return fn(self._later(context))
 
     def _needs_the_world(self, fn: Any, args: tuple[Any, ...]) -> bool:
         if self._registry and self._registry.is_live(getattr(fn, "__self__", None)):

@@ -24,6 +24,10 @@ class Kind(Enum):
     OPENS = "opens"
     #: It takes a callable to run it later or elsewhere: that one is decided upon.
     RUNS = "runs"
+    #: It keeps a callable that somebody calls later: that one is decided upon then.
+    KEEPS = "keeps"
+    #: It enters a context that it is given, and leaves it later: those are steps where they reach out.
+    ENTERS = "enters"
     #: It reads a clock: the reading is recorded.
     CLOCK = "clock"
     #: It is computed from the session's seed.
@@ -160,6 +164,16 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("concurrent.futures", "Future.add_done_callback", Kind.RUNS),
     **_names("contextvars", "Context.run", Kind.RUNS),
     **_names("threading", "Thread Timer", Kind.RUNS),
+    # --- what keeps a callable, or a context, for later
+    **_names("atexit", "register", Kind.KEEPS),
+    **_names("attr", "_make.attrib _next_gen.field _make.Factory", Kind.KEEPS),
+    **_names("contextlib", "_BaseExitStack.callback AsyncExitStack.push_async_callback", Kind.KEEPS),
+    **_names("contextlib", "_BaseExitStack.enter_context _BaseExitStack.push", Kind.ENTERS),
+    **_names("contextlib", "AsyncExitStack.enter_async_context AsyncExitStack.push_async_exit", Kind.ENTERS),
+    **_names("dataclasses", "field", Kind.KEEPS),
+    **_names("pydantic.fields", "Field PrivateAttr", Kind.KEEPS),
+    **_names("sched", "scheduler.enter scheduler.enterabs", Kind.KEEPS),
+    **_names("weakref", "finalize", Kind.KEEPS),
     # --- clocks
     **_names(
         "time",
@@ -258,6 +272,13 @@ TABLE: Final[dict[str, Kind]] = {
     ),
     **_names("xml.etree.ElementTree", "ElementTree.parse ElementTree.write iterparse parse", Kind.OPENS),
     **_names("xml", "sax.parse dom.minidom.parse", Kind.STEP),
+    # --- statements are built here, and asked elsewhere
+    **_names("sqlalchemy", "sql event orm.decl_api orm._orm_constructors orm.strategy_options", Kind.DIRECT),
+    **_names("sqlalchemy.engine", "row url", Kind.DIRECT),
+    **_names("sqlalchemy.orm", "attributes base interfaces properties relationships util", Kind.DIRECT),
+    **_names("sqlalchemy.sql.schema", "MetaData.create_all MetaData.drop_all MetaData.reflect", Kind.STEP),
+    **_names("sqlalchemy.sql.schema", "Table.create Table.drop Index.create Index.drop", Kind.STEP),
+    **_names("sqlalchemy.sql.schema", "Sequence.create Sequence.drop", Kind.STEP),
     # --- answers that are already here
     **_names(
         "requests.models",
@@ -364,6 +385,25 @@ ARCHIVES: Final = frozenset(
     {"gzip.GzipFile", "bz2.BZ2File", "lzma.LZMAFile", "tarfile.TarFile", "zipfile.ZipFile"}
 )
 
+#: Contexts that have done nothing before they are entered: until then they are made again by the same call.
+CONTEXTS: Final = frozenset(
+    {"contextlib._AsyncGeneratorContextManager", "contextlib._GeneratorContextManager"}
+)
+
+#: Lost values of these classes need not be closed, or left: that happened when their process ended.
+ENDED: Final = frozenset(
+    {
+        "http.client.HTTPResponse",
+        "httpx._models.Response",
+        "httpx2._models.Response",
+        "requests.models.Response",
+        "socket.socket",
+        "subprocess.Popen",
+        "tempfile._TemporaryFileWrapper",
+        "urllib3.response.HTTPResponse",
+    }
+)
+
 #: Handles that keep what they were told: cookies, for one. A step that changes one records the change.
 STATEFUL: Final = frozenset({"requests.sessions.Session"})
 
@@ -388,7 +428,7 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 #: For a class these are about making one; its methods are looked up further.
-_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.OPENS, Kind.RUNS})
+_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.OPENS, Kind.RUNS, Kind.KEEPS})
 
 
 def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> Kind:

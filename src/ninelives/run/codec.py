@@ -103,6 +103,8 @@ class Codec:
 
     def referring(self, value: Any, tracked: Tracked | None) -> Outcome | None:
         """Return what is recorded of a value that holds live ones: references stand in their places."""
+        if _has_finalizer(value):
+            return None
         containers = () if tracked is None else tracked.containers
         changed = [] if tracked is None else self._without_secrets(tracked.changed())
         try:

@@ -29,6 +29,8 @@ _WHY = {
     Kind.INSPECT: "it computes on what it is given; a step on a file, a live value or an I/O iterator",
     Kind.OPENS: "a step on a path or a file; direct on a buffer such as BytesIO",
     Kind.RUNS: "it runs what it is given as a strand of its own; the calls in that are decided there",
+    Kind.KEEPS: "what it is given to keep is decided upon when it is called",
+    Kind.ENTERS: "entering and leaving what it is given are steps where they reach out",
     Kind.CLOCK: "the reading is recorded",
     Kind.CHANCE: "computed from the session's seed: the same again when the code runs again",
     Kind.SLEEP: "a durable wait",

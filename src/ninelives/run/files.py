@@ -2,8 +2,10 @@
 
 import io
 import os
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ninelives.errors import LiveValueLost
@@ -59,6 +61,15 @@ def state(value: Any) -> dict[str, Any]:
     if isinstance(value, io.TextIOWrapper):
         found |= {"encoding": value.encoding, "errors": value.errors}
     return found
+
+
+def directory(name: str) -> "tempfile.TemporaryDirectory[str]":
+    """Make a temporary directory of a given name; it is there, but empty where it was lost."""
+    made = tempfile.TemporaryDirectory()
+    made.cleanup()
+    made.name = name
+    Path(name).mkdir(0o700, parents=True, exist_ok=True)
+    return made
 
 
 def reopen(state: Mapping[str, Any], step: str, seq: int) -> Any:

@@ -6,16 +6,16 @@ is not begun again until an item is wanted that the journal does not have; the r
 then.
 """
 
+import contextlib
 import io
 import sys
 import types
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
-from ninelives.errors import IteratorChanged
+from ninelives.errors import IteratorChanged, LiveValueLost
 from ninelives.run import calltable, files, live, queries
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
@@ -32,6 +32,10 @@ _PLAIN = frozenset(
     | {type({}.keys()), type({}.values()), type({}.items()), type(iter([])), type(iter(())), type(iter({}))}
     | {enumerate, zip, map, filter, reversed, io.StringIO, io.BytesIO, types.AsyncGeneratorType}
 )
+
+#: Contexts that a generator function makes; whether one was entered is noted in it.
+_GENERATED = (contextlib._GeneratorContextManager, contextlib._AsyncGeneratorContextManager)
+_HAS_ENTERED = "_ninelives_has_entered"
 
 #: What the end of an iterator is recorded as.
 _END = "the end"
@@ -69,7 +73,7 @@ class Iterators:
     def begin(self, value: Any) -> None:
         """Note that items of an iterator are taken."""
         if hasattr(type(value), "__next__") and not live.is_placeholder(value):
-            with suppress(TypeError):
+            with contextlib.suppress(TypeError):
                 self._begun.add(value)
 
     def async_items(self, value: Any) -> Any:
@@ -97,6 +101,8 @@ class Iterators:
 
     def enter(self, value: Any) -> Any:
         """Return what a `with` statement enters: entering and leaving a live value are steps."""
+        if type(value) is contextlib.closing and self._registry.is_live(value.thing):  # type: ignore[attr-defined]
+            return _Closing(self, value.thing)  # type: ignore[attr-defined]
         return _Context(self, value) if self._is_foreign_context(value) else value
 
     def async_enter(self, value: Any) -> Any:
@@ -268,13 +274,53 @@ class _Context:
 
 def _entered(value: Any) -> tuple[Any] | None:
     """Enter a context; `None` says that the context is what entering it gave."""
+    _note_entered(value)
     found = type(value).__enter__(value)
     return None if found is value else (found,)
 
 
 def _left(value: Any, has_failed: bool) -> bool:
     error = sys.exc_info() if has_failed else (None, None, None)
+    _see_entered(value)
     return bool(type(value).__exit__(value, *error))
+
+
+def _note_entered(value: Any) -> None:
+    if isinstance(value, _GENERATED):
+        setattr(value, _HAS_ENTERED, True)
+
+
+def _see_entered(value: Any) -> None:
+    """See that a generator's context, made again since, is not left without having been entered.
+
+    Raises:
+        LiveValueLost: What entered it has died.
+    """
+    if isinstance(value, _GENERATED) and not hasattr(value, _HAS_ENTERED):
+        name = getattr(value.gen, "__qualname__", "")
+        raise LiveValueLost(
+            f"the context {name} was entered by a process that has died, so it cannot be left; make the "
+            "whole `with` statement one step (@ninelives.step), or make what it gives in a function marked "
+            "@ninelives.live"
+        )
+
+
+class _Closing:
+    """A `with closing(…)` statement over a live value: closing it is a step."""
+
+    def __init__(self, iterators: Iterators, value: Any) -> None:
+        self._iterators = iterators
+        self._value = value
+
+    def __enter__(self) -> Any:
+        return self._value
+
+    def __exit__(self, *error: object) -> None:
+        self._iterators.step(f"{_name(self._value)}.close", _closed, self._value)
+
+
+def _closed(value: Any) -> None:
+    value.close()
 
 
 class _AsyncContext:
@@ -298,10 +344,12 @@ class _AsyncContext:
 
 
 async def _entered_async(value: Any) -> tuple[Any] | None:
+    _note_entered(value)
     found = await type(value).__aenter__(value)
     return None if found is value else (found,)
 
 
 async def _left_async(value: Any, has_failed: bool) -> bool:
     error = sys.exc_info() if has_failed else (None, None, None)
+    _see_entered(value)
     return bool(await type(value).__aexit__(value, *error))

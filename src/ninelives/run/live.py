@@ -5,6 +5,7 @@ nothing is made again until a call that the journal cannot answer needs it: then
 same call, a *file* is opened again where it stood, and anything else is `LiveValueLost`.
 """
 
+import functools
 import importlib
 import inspect
 import pickle
@@ -12,12 +13,12 @@ import queue
 import threading
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
 from ninelives.errors import LiveValueLost
-from ninelives.run import files
+from ninelives.run import calltable, files
 from ninelives.run.digest import STANDS_FOR
 
 _Function = types.FunctionType
@@ -36,13 +37,14 @@ class Lost:
         stands: The placeholder.
         recorded: The iterator over it whose items are recorded.
         on_made: Told about the value when it was made again.
+        entered: What entering it gave, where it is a context.
     """
 
     #: Called before anything is made again; what checks code against a journal ends there (`run.check`).
     before_making: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
 
     __slots__ = (
-        "_fields", "_parts", "about", "made", "make", "on_made", "recorded", "reference", "repeat",
+        "_fields", "_parts", "about", "entered", "made", "make", "on_made", "recorded", "reference", "repeat",
         "seq", "set", "stands", "step",
     )  # fmt: skip
 
@@ -57,6 +59,7 @@ class Lost:
         self.recorded: Any = None
         self.repeat: list[Callable[[Any], Any]] = []
         self.stands: weakref.ref[Placeholder] | None = None
+        self.entered: Lost | None = None
         self.on_made: Callable[[dict[str, Any], Any], None] | None = None
         self._fields: dict[str, Any] = {}
         self._parts: dict[str, Lost] = {}
@@ -92,9 +95,10 @@ class Lost:
 
     def _again(self) -> Any:
         what = self.about["what"]
+        place = f" (record {self.seq})" if self.seq else ""
         if self.about.get("in_transaction"):
             raise LiveValueLost(
-                f"the {self.about['name']} that step {self.step} (record {self.seq}) returned was in a "
+                f"the {self.about['name']} that step {self.step}{place} returned was in a "
                 "transaction when its process ended, and the database has taken back what was not committed; "
                 "make the whole transaction one step (@ninelives.step)"
             )
@@ -102,12 +106,23 @@ class Lost:
             return self.make()
         if what == "file":
             return files.reopen(self.about["file"], self.step, self.seq)
-        place = f" (record {self.seq})" if self.seq else ""
+        if what == "directory":
+            return files.directory(self.field("name"))
         raise LiveValueLost(
             f"step {self.step}{place} returned a {self.about['name']}, which cannot be recorded and was lost "
             "with its process; return plain data from a step of your own (@ninelives.step), or make it in a "
             "function marked @ninelives.live"
         )
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the value was closed by the end of its process, and needs no closing."""
+        return not self.made and self.about["type"] in calltable.ENDED
+
+    def was_left(self) -> None:
+        """Note that a temporary directory was removed by its own process."""
+        if self.about["what"] == "directory":
+            files.directory(self.field("name")).cleanup()
 
     # --- attributes -----------------------------------------------------------------------------------------
 
@@ -229,6 +244,8 @@ def _of_the_class(placeholder: Placeholder, lost: Lost, name: str) -> Any:
     cls = _class(lost)
     if cls is None:
         return Method(placeholder, name)
+    if lost.about["type"] == "tempfile._TemporaryFileWrapper" and name not in cls.__dict__:
+        return _of_the_file(lost, name)
     found = inspect.getattr_static(cls, name, None)
     if isinstance(found, property) and found.fget is not None:
         with suppress(AttributeError):
@@ -238,6 +255,22 @@ def _of_the_class(placeholder: Placeholder, lost: Lost, name: str) -> Any:
     elif callable(found):
         return Method(placeholder, name, found)
     return getattr(lost.real(), name)
+
+
+def _of_the_file(lost: Lost, name: str) -> Any:
+    """Return a method of the file in a temporary one, in a function around it as `tempfile` has it."""
+    inner = _class(Lost(lost.about["parts"]["file"], lost.step, lost.seq, None))
+    function = getattr(inner, name, None)
+    if inner is None or not callable(function):
+        return getattr(lost.real(), name)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(lost.real(), name)(*args, **kwargs)
+
+    call.__qualname__ = f"{inner.__qualname__}.{name}"
+    call.__module__ = None  # type: ignore[assignment]  # as that of a method written in C
+    return call
 
 
 class Method:
@@ -271,13 +304,32 @@ class Method:
         lost = lost_of(self._owner)
         return f"{lost.about['name']}.{getattr(self.function, '__name__', self._name)}"
 
+    @property
+    def ends(self) -> bool:
+        """Whether the method only ends what its process has ended by dying."""
+        return self._name == "close" and lost_of(self._owner).has_ended
+
     def bound(self) -> Any:
         """Return the method as one of the class, bound to what stands for its receiver."""
         return types.MethodType(self.function, self._owner)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, having made the value again."""
+        if self.ends:
+            return None
         return getattr(lost_of(self._owner).real(), self._name)(*args, **kwargs)
+
+
+def enter_again(args: Sequence[Any]) -> None:
+    """Have a lost context entered, as it was, before it is left.
+
+    Raises:
+        LiveValueLost: What entering it gave cannot be made again.
+    """
+    if args and is_placeholder(args[0]):
+        lost = lost_of(args[0])
+        if lost.entered is not None and not lost.made:
+            lost.entered.real()
 
 
 def lost_of(placeholder: Placeholder) -> Lost:

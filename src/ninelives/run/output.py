@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ninelives.run import limits
@@ -23,6 +24,9 @@ from ninelives.run.scope import Strand, current
 PRINT, STDERR = "print", "stderr"
 #: The level of what is said about the output itself.
 ABOUT = "ninelives"
+
+#: Handlers of `logging.handlers` that send what they are given.
+_SENDING = frozenset({"HTTPHandler", "SMTPHandler", "SocketHandler", "SysLogHandler"})
 
 _wall = time.time
 _real_print = builtins.print
@@ -78,6 +82,8 @@ class Output:
         print.__module__ = "builtins"
         builtins.print = print
         _teach_logging()
+        if not self.is_single:
+            _once(self)
 
     # --- sending ------------------------------------------------------------------------------------------
 
@@ -119,6 +125,25 @@ class Output:
             n = self._main.take_log()
             if n >= self._past.logs(self._main.name):
                 self._post_at(n, self._main, ABOUT, self._room.last_word())
+
+    def take_for_handler(self) -> tuple[Strand, int] | None:
+        """Take the key of a line that a handler of logging brings out; `None` if that has been done.
+
+        A step that is executed again brings its lines again, as it does all that it does.
+        """
+        strand = self._strand()
+        self.flush(strand)
+        n = strand.take_log()
+        return None if n < self._past.logs(strand.name) else (strand, n)
+
+    def handled(self, key: tuple[Strand, int]) -> None:
+        """Note that a handler has brought a line out of the process; nothing was printed."""
+        self._post_at(key[1], key[0], ABOUT, b"")
+
+    @property
+    def is_in_session(self) -> bool:
+        """Whether the code that runs now is user code, or a step of it, in the session's own process."""
+        return current.get() is not None and not self._link.is_child
 
     def _strand(self) -> Strand:
         if self.is_single:
@@ -242,6 +267,36 @@ class _Buffer(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+def _reaches_out(handler: logging.Handler) -> bool:
+    """Tell whether what a handler of the standard library does would be done twice by a replay.
+
+    A file that is written from its beginning, or that ends with the process, has all lines only if the replay
+    writes them again.
+    """
+    if isinstance(handler, logging.FileHandler):
+        is_own = Path(handler.baseFilename).is_relative_to(Path.cwd())
+        return handler.mode.startswith("a") and not is_own
+    bases = type(handler).__mro__
+    return any(base.__module__ == "logging.handlers" and base.__name__ in _SENDING for base in bases)
+
+
+def _once(output: Output) -> None:
+    """Have handlers of logging that reach out of the process do so once for each line."""
+    handle = logging.Handler.handle
+
+    def handle_once(self: logging.Handler, record: logging.LogRecord) -> Any:
+        if not _reaches_out(self) or not output.is_in_session:
+            return handle(self, record)
+        key = output.take_for_handler()
+        if key is None:
+            return True
+        found = handle(self, record)
+        output.handled(key)
+        return found
+
+    logging.Handler.handle = handle_once  # type: ignore[method-assign]
 
 
 def _teach_logging() -> None:

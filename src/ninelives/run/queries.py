@@ -6,7 +6,7 @@ they must be the rows that were recorded. What an INSERT did is never done again
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ninelives.errors import IteratorChanged
 from ninelives.run.live import Lost
@@ -18,15 +18,16 @@ _CHANGES: Final = re.compile(
     r"\b(insert|update|delete|merge|into|nextval|setval|call)\b|\bpragma\b[^=]*=", re.IGNORECASE
 )
 _EXECUTES: Final = frozenset({"callproc", "copy", "execute", "executemany", "executescript", "stream"})
+_BEGINS: Final = frozenset({"__aenter__", "__enter__", "begin", "connect", "cursor", "get"})
 _FETCHES: Final = frozenset(
-    {"__next__", "all", "fetchall", "fetchmany", "fetchone", "fetchval", "first", "mappings", "one",
-     "one_or_none", "scalar", "scalar_one", "scalar_one_or_none", "scalars", "scroll"}
+    {"__next__", "all", "columns", "fetchall", "fetchmany", "fetchone", "fetchval", "first", "mappings",
+     "one", "one_or_none", "scalar", "scalar_one", "scalar_one_or_none", "scalars", "scroll", "unique"}
 )  # fmt: skip
 
 
 def is_cursor(cls: type) -> bool:
     """Tell whether rows are fetched from objects of a class (PEP 249, and SQLAlchemy's results)."""
-    return hasattr(cls, "fetchall") and hasattr(cls, "fetchone")
+    return hasattr(cls, "fetchall") and (hasattr(cls, "fetchone") or hasattr(cls, "unique"))
 
 
 def only_asks(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
@@ -34,6 +35,27 @@ def only_asks(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
     texts = [_text(value) for value in (*args, *kwargs.values())]
     statement = next((text for text in texts if text is not None), None)
     return statement is None or (_ASKS.match(statement) is not None and _CHANGES.search(statement) is None)
+
+
+class Touch(NamedTuple):
+    """What a step may have done to a transaction.
+
+    Attributes:
+        is_harmless: It asks, or only begins: nothing is lost with it.
+        may_change: It executes a statement that does more than ask.
+    """
+
+    is_harmless: bool
+    may_change: bool
+
+
+def touch(step: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Touch:
+    """Return what a step of this name and with these arguments may have done to a transaction."""
+    method = step.rpartition(".")[2]
+    asks = only_asks(args, kwargs)
+    if method in _EXECUTES:
+        return Touch(is_harmless=asks, may_change=not asks)
+    return Touch(is_harmless=method in _BEGINS or method in _FETCHES, may_change=False)
 
 
 def _text(value: Any) -> str | None:

@@ -7,7 +7,7 @@ reference is the key of the step that returned the live value, and the attribute
 
 import io
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ninelives.run import calltable, fields, files, transactions
@@ -15,6 +15,7 @@ from ninelives.run.classify import class_name
 from ninelives.run.digest import type_name
 from ninelives.run.live import Lost, Placeholder, is_placeholder, lost_of, resolve, standing_for
 from ninelives.run.masking import Masks
+from ninelives.run.queries import Touch
 
 #: Parts of a live value that records may refer to: so many, and so deep.
 _MOST_PARTS, _DEEPEST = 50, 2
@@ -46,6 +47,10 @@ class Registry:
         self._losts: dict[str, Lost] = {}
         #: What is known of files and connections, which change with steps on other things.
         self._watched: dict[str, dict[str, Any]] = {}
+        #: Connections in transactions that have only asked so far.
+        self._asking: set[str] = set()
+        #: The key and the context of the step whose record is read, where it entered one that is lost.
+        self._entering: tuple[str, Lost | None, Callable[[], Any]] = ("", None, lambda: None)
         self.has_placeholders = False
 
     def __bool__(self) -> bool:
@@ -129,28 +134,41 @@ class Registry:
 
     # --- how live values are --------------------------------------------------------------------------------
 
-    def states(self, args: Iterable[Any]) -> dict[str, Any]:
+    def states(self, args: Iterable[Any], touch: Touch) -> dict[str, Any]:
         """Return what has changed since this was asked last: attributes of arguments, files, transactions."""
         found: dict[str, Any] = {}
-        for value in args:
-            real = _real(value)
+        reals = [_real(value) for value in args]
+        for real in reals:
             known = self._known.get(id(real))
             if known is not None and known[1]["what"] != "file":
                 self._note(found, known[1], "fields", self._fields.of(real))
         for about in list(self._watched.values()):
-            self._state_of(found, about)
+            self._state_of(found, about, reals, touch)
         return found
 
-    def _state_of(self, found: dict[str, Any], about: dict[str, Any]) -> None:
+    def _state_of(
+        self, found: dict[str, Any], about: dict[str, Any], args: Sequence[Any], touch: Touch
+    ) -> None:
         value = self._value(about["key"])
         if value is None:
             del self._watched[about["key"]]
         elif about["what"] == "file":
             self._note(found, about, "file", files.position(value))
         else:
-            self._note(found, about, "in_transaction", transactions.is_open(value))
+            is_touched = any(arg is value for arg in args)
+            self._note(found, about, "in_transaction", self._can_lose(about, value, is_touched, touch))
             if _is_read(type(value), value):
                 self._note(found, about, "position", files.tell(value))
+
+    def _can_lose(self, about: Mapping[str, Any], value: Any, is_touched: bool, touch: Touch) -> bool:
+        """Tell whether a connection is in a transaction that has done more than ask."""
+        key = about["key"]
+        is_open = transactions.is_open(value)
+        if is_open and touch.is_harmless and not about.get("in_transaction"):
+            self._asking.add(key)
+        elif not is_open or touch.may_change or (is_touched and not touch.is_harmless):
+            self._asking.discard(key)
+        return is_open and key not in self._asking
 
     def _note(self, found: dict[str, Any], about: dict[str, Any], what: str, now: Any) -> None:
         if now is not None and now != about.get(what):
@@ -182,6 +200,18 @@ class Registry:
         found = self._parts.get(id(value))
         return found[1] if found is not None and found[0]() is value else None
 
+    def is_entering(self, key: str, context: Lost, again: Callable[[], Any]) -> None:
+        """Note that the step whose record is read next entered a lost context; `again` does that again."""
+        self._entering = (key, context, again)
+
+    def _lost(self, about: dict[str, Any]) -> Lost:
+        """Return what is known of a value that a record refers to; entering a context may make it again."""
+        key, context, again = self._entering
+        if context is None or about["key"] != f"{key}[0]" or about["what"] != "handle":
+            return Lost(about, about["step"], 0, None)
+        context.entered = Lost(about, about["step"], 0, lambda: again()[0])
+        return context.entered
+
     def referred_to(self, reference: Reference) -> Any:
         """Return what a record refers to: the object itself where it lives here, or what stands for it."""
         key, path, about = reference
@@ -192,7 +222,7 @@ class Registry:
             return value
         lost = self._losts.get(key)
         if lost is None:
-            lost = Lost(about, about["step"], 0, None)
+            lost = self._losts[key] = self._lost(about)
         for name in path:
             lost = lost.part(name, about)
         lost.reference = reference
@@ -207,6 +237,8 @@ class Registry:
             lost.on_made = self.made_again
         if lost.reference is None:
             self._losts[lost.about["key"]] = lost
+        if lost.about["what"] == "directory":
+            files.directory(lost.field("name"))
         return standing_for(lost)
 
     def resolve(
@@ -228,6 +260,10 @@ def _what(value: Any, *, is_handle: bool) -> str:
     cls = type(value)
     if is_handle or calltable.is_handle(cls) or _is_read(cls, value):
         return "handle"
+    if type_name(cls) in calltable.CONTEXTS:
+        return "handle"
+    if type_name(cls) == "tempfile.TemporaryDirectory":
+        return "directory"
     return "iterator" if hasattr(cls, "__next__") or hasattr(cls, "__anext__") else "other"
 
 

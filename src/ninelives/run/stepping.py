@@ -1,6 +1,7 @@
 """What sync and async steps have in common: keys, digests, records, and what is read back from them."""
 
 import functools
+import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -133,8 +134,10 @@ class Stepping:
         if record.status == "live":
             return passed(self._lost_value(step, record))
         try:
+            self._on_context(step)
             found = self._core.codec.read(record.body, step.containers)
             self._on_cursor(step, found)
+            self._on_directory(step)
         except ChangesLost:
             lost = LiveValueLost(
                 f"step {step.name} (record {record.seq}) changed its arguments into something that cannot be "
@@ -154,6 +157,22 @@ class Stepping:
         queries.was_called(
             live.lost_of(args[0]), method, args[1:], step.kwargs, lambda value: digest(value) == before
         )
+
+    def _on_context(self, step: Step) -> None:
+        """Note that a lost context was entered: what that gave is made again by entering it again."""
+        if (
+            step.name.endswith(("__enter__", "__aenter__"))
+            and step.args
+            and live.is_placeholder(step.args[0])
+        ):
+            context = live.lost_of(step.args[0])
+            self._registry.is_entering(step.key, context, lambda: self._again(step))
+
+    def _on_directory(self, step: Step) -> None:
+        """Note that a temporary directory, which is there again for the rest of the code, was removed."""
+        args = _all_args(step.fn, step.args)
+        if args and live.is_placeholder(args[0]) and step.name.endswith((".__exit__", ".cleanup")):
+            live.lost_of(args[0]).was_left()
 
     def _lost_value(self, step: Step, record: Record) -> Any:
         about = self._core.codec.about(record.body)
@@ -192,6 +211,10 @@ class Stepping:
         """Call the function, with real values for those that were lost."""
         args, kwargs = step.args, step.kwargs
         if self._registry.has_placeholders:
+            if _only_leaves(step):
+                return None
+            if step.name.endswith(("__exit__", "__aexit__")):
+                live.enter_again(step.args)
             args, kwargs = self._registry.resolve(args, kwargs)
         return step.fn(*args, **kwargs)
 
@@ -215,7 +238,8 @@ class Stepping:
 
     def _with_states(self, step: Step, outcome: Outcome) -> Outcome:
         """Add how live values are after the step: their attributes, where files stand, open transactions."""
-        states = self._registry.states(_all_args(step.fn, step.args))
+        touch = queries.touch(step.name, step.args, step.kwargs)
+        states = self._registry.states(_all_args(step.fn, step.args), touch)
         return outcome._replace(body=codec.with_states(outcome.body, states)) if states else outcome
 
     def _outcome(self, step: Step, value: Any) -> Outcome:
@@ -279,15 +303,26 @@ def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args
 
 
+def _only_leaves(step: Step) -> bool:
+    """Tell whether this leaves a value that its process has left by dying."""
+    return (
+        step.name.endswith((".__exit__", ".close"))
+        and bool(step.args)
+        and live.is_placeholder(step.args[0])
+        and live.lost_of(step.args[0]).has_ended
+    )
+
+
 def _explain(error: BaseException) -> None:
     """Say why a file may be missing that an earlier process of this session has written."""
     name = getattr(error, "filename", None)
     if not isinstance(error, FileNotFoundError) or not isinstance(name, str):
         return
-    if Path(name).absolute().is_relative_to(Path.cwd()):
+    own = (Path.cwd(), Path(tempfile.gettempdir()))
+    if any(Path(name).absolute().is_relative_to(directory) for directory in own):
         error.add_note(
-            "a session's working directory does not survive its process, and this session was started "
-            "again; keep data in the store, or in a file service"
+            "a session's working directory does not survive its process, nor do temporary files, and this "
+            "session was started again; keep data in the store, or in a file service"
         )
 
 

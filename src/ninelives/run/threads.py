@@ -7,6 +7,7 @@ wait for there, are not touched.
 
 import concurrent.futures._base as futures
 import concurrent.futures.thread as pools
+import functools
 import os
 import queue
 import sys
@@ -159,6 +160,10 @@ class Threads:
         else:
             threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, thread)))
 
+    def is_users(self, fn: Any) -> bool:
+        """Tell whether a callback is the project's own, or was decided upon in its code."""
+        return isinstance(fn, functools.partial) or self.core.classifier.is_own(fn)
+
     # --- thread pools -------------------------------------------------------------------------------------
 
     def _install_pools(self) -> None:
@@ -197,6 +202,9 @@ class Threads:
                     threads.block(pool.is_drained, -1)
             _outside(shutdown, self, wait, cancel_futures=cancel_futures)
 
+        futures.Future.add_done_callback = _with_strands(  # type: ignore[method-assign]
+            futures.Future.add_done_callback, self
+        )
         # The call table knows it by this name.
         submit_strand.__module__, submit_strand.__qualname__ = submit.__module__, submit.__qualname__
         pools.ThreadPoolExecutor.shutdown = shut_down  # type: ignore[assignment,method-assign]
@@ -220,6 +228,32 @@ class Threads:
             self.core.flush_output(call.strand)
             call.pool.ended(call.lane)
             self.core.forget_thread()
+
+
+def _with_strands(add: Callable[..., None], threads: Threads) -> Callable[..., None]:
+    """Return `Future.add_done_callback`, for which callbacks of user code are strands of their own."""
+
+    def add_strand(self: futures.Future[Any], fn: Callable[[Any], Any]) -> None:
+        """Have a function called when the future is done."""
+        scope = current.get()
+        if scope is None or not scope.records or not threads.is_users(fn):
+            add(self, fn)
+            return
+        strand = Strand(scope.strand.child_name(), threads.core.past)
+
+        def call(future: futures.Future[Any]) -> None:
+            """Call it in the lane that has completed the future, if it was one of user code."""
+            token = current.set(user_scope(strand) if threads.core.lane() is not None else None)
+            try:
+                fn(future)
+            finally:
+                threads.core.flush_output(strand)
+                current.reset(token)
+
+        add(self, call)
+
+    add_strand.__module__, add_strand.__qualname__ = add.__module__, add.__qualname__
+    return add_strand
 
 
 def _install_hashes() -> None:

@@ -1,5 +1,9 @@
 """Values that do not pickle, iterables that do their work in a loop, and `with` statements over them."""
 
+from textwrap import dedent
+
+from ninelives_server.testing.session_harness import Journal
+
 
 def test_a_handle_is_made_again_when_a_call_needs_it(harness, program, tmp_path):
     """A connection is used before and after the crash; what was recorded is not done again."""
@@ -21,8 +25,6 @@ def test_a_handle_is_made_again_when_a_call_needs_it(harness, program, tmp_path)
         """,
         data={"path": str(base)},
     )
-    from ninelives_server.testing.session_harness import Journal
-
     whole = harness.run(made, Journal())
     base.unlink()
     journal = Journal()
@@ -92,8 +94,6 @@ def test_a_value_that_is_lost_is_an_error_only_where_it_is_needed(harness, progr
             return [first, second]
         """
     )
-    from ninelives_server.testing.session_harness import Journal
-
     whole, journal = harness.run(made), Journal()
     harness.run(made, journal, kill_after=2)
     again = harness.run(made, journal)
@@ -197,8 +197,6 @@ def test_an_iterable_that_gives_other_items_is_noticed(harness, program, tmp_pat
         """,
         data={"path": str(state)},
     )
-    from ninelives_server.testing.session_harness import Journal
-
     journal = Journal()
     harness.run(made, journal, kill_after=2)
     state.write_text("5")
@@ -282,3 +280,134 @@ def test_an_object_with_a_secret_in_it_is_not_recorded_by_value(harness, program
 
     assert row.head["status"] == "live"
     assert b"s3cr3t" not in row.body
+
+
+def test_a_temporary_directory_is_there_whatever_else_is_live(zygote, program):
+    """It is no value that could be copied: the copy's end would remove it."""
+    made = program(
+        """
+        import os, pathlib, tempfile
+        import requests
+
+        def main(event):
+            session = requests.Session()
+            with tempfile.TemporaryDirectory() as directory:
+                pathlib.Path(directory, "a.txt").write_text("x")
+                found = os.listdir(directory)
+            other = tempfile.TemporaryDirectory()
+            there = os.path.isdir(other.name)
+            other.cleanup()
+            return [found, os.path.exists(directory), there, os.path.exists(other.name), session.trust_env]
+        """
+    )
+
+    whole = zygote.crash_everywhere(made)
+
+    assert whole.result == [["a.txt"], False, True, False, True]
+
+
+def test_a_temporary_file_is_replayed_by_the_names_of_its_methods(harness, program):
+    """They are those of the file within it; after a crash it is gone, and the error says so."""
+    made = program(
+        """
+        import tempfile
+
+        def main(event):
+            with tempfile.NamedTemporaryFile("w+") as file:
+                file.write("one\\ntwo\\n")
+                file.flush()
+                file.seek(0)
+                return [file.readlines(), bool(file.name)]
+        """
+    )
+    whole = harness.run(made)
+
+    replayed = harness.run(made, whole.journal.copy())
+
+    assert whole.result == replayed.result == [["one\n", "two\n"], True]
+
+
+def test_what_ended_with_its_process_need_not_be_left(harness, program):
+    """A child process, an answer that was read: their end was the crash."""
+    made = program(
+        """
+        import subprocess
+
+        def main(event):
+            with subprocess.Popen(["echo", "one"], stdout=subprocess.PIPE, text=True) as process:
+                first = process.communicate()[0]
+            return first
+        """
+    )
+    whole, journal = harness.run(made), Journal()
+    killed = harness.run(made, journal, kill_after=3)
+
+    again = harness.run(made, journal)
+
+    assert (killed.state, again.result, whole.result) == ("killed", "one\n", "one\n")
+    assert again.journal.steps() == whole.journal.steps()
+
+
+def test_closing_a_live_value_is_a_step(zygote, program, tmp_path):
+    """It is done once, and nothing is made again to be closed."""
+    made = program(
+        """
+        import contextlib, sqlite3
+
+        def main(event):
+            with contextlib.closing(sqlite3.connect(event.data.path)) as database:
+                return database.execute("select 1").fetchone()
+        """,
+        data={"path": str(tmp_path / "a.db")},
+    )
+
+    whole = zygote.crash_everywhere(made)
+
+    assert whole.result == [1]
+    assert whole.journal.steps()[-1] == "sqlite3.Connection.close"
+
+
+LOCKS = """
+    import contextlib
+
+    LOG = []
+
+    @contextlib.contextmanager
+    def locked(path):
+        with open(path, "a") as file:
+            file.write("entered\\n")
+        yield "key"
+        with open(path, "a") as file:
+            file.write("left\\n")
+"""
+
+
+def test_a_context_of_a_generator_is_entered_once(zygote, program, tmp_path):
+    """Before that it is made again, for it has done nothing; after a crash in it, leaving it is an error."""
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        import lockslib
+
+        def main(event):
+            lock = lockslib.locked(event.data.path)
+            with lock as key:
+                print(key)
+            return key
+        """.replace("LIBRARY", repr(str(tmp_path / "library"))),
+        data={"path": str(tmp_path / "log.txt")},
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "lockslib.py").write_text(dedent(LOCKS))
+
+    whole = zygote.run(made)
+    made_again, in_it = Journal(), Journal()
+    zygote.run(made, made_again, kill_after=1)
+    zygote.run(made, in_it, kill_after=3)
+    lost = zygote.run(made, in_it)
+
+    assert zygote.run(made, made_again).result == whole.result == "key"
+    assert lost.error["type"] == "LiveValueLost"
+    assert "the context locked was entered by a process that has died" in lost.error["message"]
+    assert (tmp_path / "log.txt").read_text() == "entered\nleft\nentered\nentered\nleft\n"

@@ -203,3 +203,30 @@ def test_the_limit_of_output_holds_over_restarts(harness, program):
     Killed anywhere, the session has printed the same in the end: the limit is the session's, not its process's.
     """
     harness.crash_everywhere(_limited(program, _CHATTY.replace("range(30)", "range(14)")))
+
+
+def test_a_handler_that_sends_lines_sends_each_once(harness, program, outside):
+    """The code runs again after a crash; whoever was told is not told again."""
+    made = program(
+        """
+        import logging, logging.handlers, urllib.parse, urllib.request
+
+        def main(event):
+            url = urllib.parse.urlsplit(event.data.url)
+            log = logging.getLogger("shop")
+            log.propagate = False
+            log.addHandler(logging.handlers.HTTPHandler(url.netloc, "/orders?page=1"))
+            log.error("one")
+            urllib.request.urlopen(event.data.url + "/orders?page=2").close()
+            log.error("two")
+        """,
+        data={"url": outside.url},
+    )
+
+    whole = harness.run(made)
+    told = dict(outside.asked)
+    harness.run(made, whole.journal.copy())
+
+    assert len(told) == 3
+    assert dict(outside.asked) == told
+    assert whole.prints == ""
