@@ -300,6 +300,7 @@ def _composed(
     schedules = Schedules(store=store, clockwork=Clockwork(engine=engine), ticks=ticks)
     starter = Starter(store=store, engine=engine)
     links = Links(store=store, journal=journal, tokens=connections, scheduler=starter, prepares=connections)
+    starter.give = links.give
     sources = Sources(
         store=store,
         ingest=ingest,

@@ -371,7 +371,7 @@ async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: E
     broken = Broken()
     server.engine._look = looking(broken)
     async with server.running(), Host(world).working(temporal) as host:
-        server.starter.wake(sid)
+        await server.engine.start(sid)
         await host.until(lambda: host.refused == ["held"])
         async with asyncio.timeout(60):
             while broken.calls < 2:
@@ -382,3 +382,83 @@ async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: E
 
     assert '"held"' in text or "aGVsZ" in text  # what it said in the end is there, so that this can fail
     assert "hunter2" not in text
+
+
+async def test_a_session_that_a_worker_takes_never_comes_to_temporal(world: World, server: Server):
+    """
+    Neither when it is made nor when it should run again.
+    """
+    given: list[str] = []
+
+    def give(session_id: str) -> bool:
+        given.append(session_id)
+        return True
+
+    server.starter.give = give
+    session = await world.session()
+    server.starter.wake(session.id)
+    async with asyncio.timeout(60):
+        while len(given) < 2:
+            await asyncio.sleep(0.02)
+
+    assert given == [session.id] * 2
+    assert not await server.engine.is_running(session.id)
+
+
+async def test_temporal_finds_a_worker_where_it_is_asked_to(world: World, server: Server, host: Host):
+    """
+    Whoever asks so has tried already: nobody here is offered the session again.
+    """
+    given: list[str] = []
+    server.starter.give = lambda session_id: bool(given.append(session_id)) or True
+    sid = (await world.session()).id
+
+    server.starter.ask(sid)
+    await host.until(lambda: (sid, 1) in host.began)
+
+    assert given == [sid]  # when it was made
+
+
+async def test_temporal_keeps_the_time_of_a_session_that_it_never_saw_before(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    A worker had it without Temporal. No turn is wasted to find out that it is not due.
+    """
+    server.starter.give = lambda _: True
+    sid, epoch = await world.running("wrk_other")
+    at = world.journal.clock.now() + timedelta(seconds=3)
+    await world.journal.commit([world.park(sid, epoch, at)])
+
+    server.starter.rest(sid)
+    await host.until(lambda: (sid, 2) in host.began)
+
+    assert host.refused == []
+    assert world.journal.clock.now() >= at - timedelta(seconds=1)
+    assert await is_over(temporal, sid)
+
+
+async def test_temporal_forgets_a_session_that_ended_elsewhere(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    Its timer would have kept the workflow for a month. Of a session that it does not know it learns nothing.
+    """
+    server.starter.give = lambda _: True
+    sid, epoch = await world.running("wrk_other")
+    await world.journal.commit([world.park(sid, epoch, world.journal.clock.now() + timedelta(days=30))])
+    server.starter.rest(sid)
+    async with asyncio.timeout(60):
+        while not await server.engine.is_running(sid):
+            await asyncio.sleep(0.05)
+    await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), sid, kind="signal", name="go"))
+    await world.journal.commit([world.done(sid, await world.claim(sid, "wrk_other"))])
+    never_seen, other = await world.running("wrk_other")
+    await world.journal.commit([world.done(never_seen, other)])
+
+    server.starter.over(sid)
+    server.starter.over(never_seen)
+
+    assert await is_over(temporal, sid)
+    assert host.refused == []
+    assert not await server.engine.is_running(never_seen)

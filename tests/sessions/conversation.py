@@ -18,11 +18,21 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 class Scheduler:
-    """Writes down what Temporal would be asked for."""
+    """Writes down what Temporal would be asked for.
+
+    Attributes:
+        woken: Sessions that should run, by whichever way.
+        sought: Those for which Temporal is to find a worker.
+        resting: Those that it is to wake when they are due.
+        ended: Those that it need not care for any more.
+    """
 
     def __init__(self) -> None:
         self.failed: list[tuple[str, str]] = []
         self.woken: list[str] = []
+        self.sought: list[str] = []
+        self.resting: list[str] = []
+        self.ended: list[str] = []
         self.asked = asyncio.Event()
 
     async def fail_activity(self, session_id: str, activity_id: str) -> None:
@@ -31,6 +41,18 @@ class Scheduler:
 
     def wake(self, session_id: str) -> None:
         self.woken.append(session_id)
+        self.asked.set()
+
+    def ask(self, session_id: str) -> None:
+        self.sought.append(session_id)
+        self.asked.set()
+
+    def rest(self, session_id: str) -> None:
+        self.resting.append(session_id)
+        self.asked.set()
+
+    def over(self, session_id: str) -> None:
+        self.ended.append(session_id)
         self.asked.set()
 
 
@@ -88,10 +110,9 @@ class FakeWorker:
             "hello",
             worker_id=self.worker_id,
             name="w",
-            slots=4,
             isolation="none",
             sessions=sessions,
-            **{"python": PYTHON, **(about or {})},
+            **{"slots": 4, "python": PYTHON, **(about or {})},
         )
         frame = await self.hear()
         assert frame.type == "welcome", frame

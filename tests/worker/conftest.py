@@ -67,7 +67,7 @@ class Bench:
             stack.push_async_callback(client.close)
             self.zygotes = Zygotes(lambda kind: main._start_zygote(options, self.mode, place, kind))
             stack.push_async_callback(self.zygotes.close)
-            identity = Identity(worker_id=ids.new("wrk"), name="bench", slots=10, isolation=self.mode)
+            identity = Identity(worker_id=ids.new("wrk"), name="bench", slots=20, isolation=self.mode)
             parts = Parts(
                 client=client,
                 builds=Builds(self.data_dir / "builds", self.mode),

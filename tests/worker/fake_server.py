@@ -73,6 +73,7 @@ class FakeServer:
         self.blobs: dict[str, bytes] = {}
         self.hellos: list[dict[str, Any]] = []
         self.farewells: list[str] = []
+        self.stopping: list[str] = []
         self.messages = 0
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
@@ -157,6 +158,13 @@ class FakeServer:
         socket = self._sockets[row.holder or ""]
         await socket.send_bytes(wire.encode({"t": kind, "sid": sid, "ep": row.epoch, **head}))
 
+    async def give(self, sid: str) -> None:
+        """Give a session to the worker that said hello last."""
+        worker = str(self.hellos[-1]["worker_id"])
+        await self._sockets[worker].send_bytes(
+            wire.encode({**self._claim(worker, self.rows[sid], sid), "is_given": True})
+        )
+
     async def cut(self) -> None:
         """Break all links."""
         for socket in list(self._sockets.values()):
@@ -229,6 +237,8 @@ class FakeServer:
                     if frame.type == "hello":
                         worker = self._hello(frame, socket)
                         answers.append(wire.encode({"t": "welcome", "worker_id": worker}))
+                    elif frame.type == "stopping":
+                        self.stopping.append(worker)
                     elif frame.type == "bye":
                         self.farewells.append(worker)
                         await socket.close()

@@ -27,17 +27,18 @@ Server -> supervisor -> session
     done_ok i
 On the link every frame also has `sid` and `ep` (epoch), and these are added:
 Worker -> server
-    hello      worker_id name slots python isolation semantics[versions] sessions[{sid,ep}]
+    hello      worker_id name slots python isolation semantics[versions] takes sessions[{sid,ep}]
     runs       sessions[{sid,ep}]      what it runs now, every 2 s
     claim      sid activity_id attempt
     preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
                                        body: what uv has said so far, or nothing new
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
+    stopping                           it takes nothing more
     bye                                it stops and holds nothing more; the server hangs up
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker
     welcome    worker_id
-    claimed    sid ep start{…} build_sha256 requirements records
+    claimed    sid ep start{…} build_sha256 requirements records is_given (the worker did not ask for it)
     not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)

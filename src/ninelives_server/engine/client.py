@@ -132,7 +132,7 @@ class Engine:
         await self._ask(
             self._the_client().start_workflow(
                 WORKFLOW_NAME,
-                Course(session_id),
+                Course(session_id, looks_first=True),
                 id=session_id,
                 task_queue=WORKFLOW_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
@@ -141,6 +141,19 @@ class Engine:
                 rpc_timeout=_RPC_LIMIT,
             )
         )
+
+    async def over(self, session_id: str) -> None:
+        """Have a session's workflow, if there is one, find out that it has ended.
+
+        Raises:
+            TemporalAway: It cannot be reached.
+        """
+        handle = self._the_client().get_workflow_handle(session_id)
+        try:
+            await handle.signal(WAKE_SIGNAL, rpc_timeout=_RPC_LIMIT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise TemporalAway(str(error.status)) from error
 
     async def fail_activity(self, session_id: str, activity_id: str) -> bool:
         """Fail a turn whose worker is lost: Temporal starts it elsewhere. `False` where it is over."""

@@ -1,14 +1,17 @@
-"""Gets sessions going: tells Temporal of those that should run, at once and, to be sure, again.
+"""Gets sessions going: gives those that should run to a worker, or has Temporal find one.
 
-A notice on the channels `start` (new sessions) and `work` (others that should run) is acted on at once. The
-sweep, at start, when Temporal comes back, every 30 s and when the next parked session is overdue, finds what
-notices or Temporal have lost. Both are idempotent.
+A notice on the channels `start` (new sessions) and `work` (others that should run) is acted on at once. A
+worker of this server that has room gets the session directly; Temporal is asked where none has, and to wake
+parked sessions that are due. The sweep, at start, when Temporal comes back, every 30 s and when the next
+parked session is overdue, finds what notices or Temporal have lost. All of it is idempotent. See
+docs/decisions/0006-sessions-are-given-to-workers.md.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from enum import Enum, auto
 from functools import partial
 from typing import Any, Protocol
 
@@ -29,6 +32,19 @@ OVERDUE = 2.0
 #: Requests under way at once.
 _AT_ONCE = 32
 _BATCH = 500
+
+
+class _Way(Enum):
+    """What is to be done about a session."""
+
+    #: Have it run for the first time.
+    START = auto()
+    #: Have it looked at.
+    WAKE = auto()
+    #: The same, by Temporal.
+    ASK = auto()
+    #: Tell Temporal, if that cares for it, that there is no more to do.
+    OVER = auto()
 
 
 class Turn(Protocol):
@@ -67,11 +83,13 @@ class Starter:
     """Sends sessions to Temporal. Implements `sessions.link.Scheduler`."""
 
     def __init__(self, *, store: Store, engine: Engine, clock: Clock | None = None) -> None:
+        #: Has a worker of this server run a session, or says `False` (`sessions.links`).
+        self.give: Callable[[str], bool] = _nobody
         self._store = store
         self._engine = engine
         self._clock = clock or SystemClock()
-        self._queue: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
-        self._queued: set[str] = set()
+        self._queue: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
+        self._queued: set[tuple[str, _Way]] = set()
 
     @property
     def is_connected(self) -> bool:
@@ -89,7 +107,7 @@ class Starter:
             return None
         return (
             f"Temporal at {self.address} (namespace {self.namespace}) does not answer; "
-            "sessions wait and start as soon as it does"
+            "sessions that wait for a time, or for room on a worker, are late until it does"
         )
 
     @property
@@ -105,20 +123,32 @@ class Starter:
     async def run(self) -> None:
         """Start what should run, until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen("start", is_new=True))
-            group.create_task(self._listen("work", is_new=False))
+            group.create_task(self._listen("start", _Way.START))
+            group.create_task(self._listen("work", _Way.WAKE))
             group.create_task(self._sweep_for_ever())
             for _ in range(_AT_ONCE):
                 group.create_task(self._send())
 
     def wake(self, session_id: str) -> None:
         """Have a session looked at soon."""
-        self._ask(session_id, is_new=False)
+        self._put(session_id, _Way.WAKE)
 
-    def _ask(self, session_id: str, *, is_new: bool) -> None:
-        if session_id not in self._queued:
-            self._queued.add(session_id)
-            self._queue.put_nowait((session_id, is_new))
+    def ask(self, session_id: str) -> None:
+        """Have Temporal find a worker for a session: none of ours can take it."""
+        self._put(session_id, _Way.ASK)
+
+    def rest(self, session_id: str) -> None:
+        """Have Temporal wake a parked session when it is due."""
+        self._put(session_id, _Way.ASK)
+
+    def over(self, session_id: str) -> None:
+        """Tell Temporal, where it cares for a session, that it has ended."""
+        self._put(session_id, _Way.OVER)
+
+    def _put(self, session_id: str, way: _Way) -> None:
+        if (session_id, way) not in self._queued:
+            self._queued.add((session_id, way))
+            self._queue.put_nowait((session_id, way))
 
     async def fail_activity(self, session_id: str, activity_id: str) -> None:
         """Have the activity of a lost worker started again at once."""
@@ -142,13 +172,13 @@ class Starter:
             if len(found) < _BATCH:
                 return total
 
-    async def _listen(self, channel: str, *, is_new: bool) -> None:
+    async def _listen(self, channel: str, way: _Way) -> None:
         with self._store.notices.subscribed(channel) as notice:
             while True:
                 await notice.wait()
                 told = notice.take()
                 for session_id in sorted(told):
-                    self._ask(session_id, is_new=is_new)
+                    self._put(session_id, way)
                 if not told:  # the database was away, and what it had to tell is lost
                     self._engine.returned.set()
 
@@ -180,12 +210,26 @@ class Starter:
 
     async def _send(self) -> None:
         while True:
-            session_id, is_new = await self._queue.get()
-            self._queued.discard(session_id)
+            session_id, way = await self._queue.get()
+            self._queued.discard((session_id, way))
             try:
-                await (self._engine.start(session_id) if is_new else self._engine.wake(session_id))
+                if way in {_Way.ASK, _Way.OVER} or not self.give(session_id):
+                    await self._tell_temporal(session_id, way)
             except TemporalAway as error:
                 # The sweep asks again as soon as Temporal is back.
                 logger.warning("session.not_signalled", session_id=session_id, error=str(error))
             except Exception:  # the root of a task: the sweep asks again
                 logger.exception("session.signal_failed", session_id=session_id)
+
+    async def _tell_temporal(self, session_id: str, way: _Way) -> None:
+        match way:
+            case _Way.START:
+                await self._engine.start(session_id)
+            case _Way.OVER:
+                await self._engine.over(session_id)
+            case _:
+                await self._engine.wake(session_id)
+
+
+def _nobody(_session_id: str) -> bool:
+    return False

@@ -22,8 +22,8 @@ TICK_WORKFLOW = "TickWorkflow"
 _SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 #: Turns before the history begins anew.
 TURNS = 100
-#: How long a session that somebody else runs is left alone, unless a signal comes.
-_HELD = timedelta(seconds=30)
+#: How long a session that somebody else runs is left alone, unless a signal comes, as it does when it parks.
+_HELD = timedelta(minutes=5)
 #: Between two turns of a session that no worker takes: the first rest, doubled each time up to the longest.
 _REFUSED = (timedelta(seconds=1), timedelta(seconds=30))
 # What is given up after some minutes, `events.ticks` makes up for.
@@ -36,10 +36,16 @@ _HEARTBEAT = timedelta(seconds=10)
 
 @dataclass
 class Course:
-    """What a run hands to its successor."""
+    """What a run hands to its successor.
+
+    Attributes:
+        looks_first: Ask the server before each turn whether the session should run: it may have been given
+            to a worker, be parked, or have ended. Runs that an earlier release began do not.
+    """
 
     session_id: str
     turn: int = 0
+    looks_first: bool = False
 
 
 @workflow.defn(name=WORKFLOW_NAME)
@@ -63,9 +69,11 @@ class SessionWorkflow:
         while course.turn < last or self._wakes != self._seen:
             course.turn += 1
             self._seen = self._wakes
-            outcome = await self._turn(course)
-            if outcome["outcome"] not in {"finished", "parked"}:
-                outcome = await self._look(course)
+            outcome = await self._look(course) if course.looks_first else {"outcome": "run"}
+            if outcome["outcome"] == "run":
+                outcome = await self._turn(course)
+                if outcome["outcome"] not in {"finished", "parked"}:
+                    outcome = await self._look(course)
             self._refusals = self._refusals + 1 if outcome["outcome"] == "run" else 0
             if outcome["outcome"] == "finished":
                 return

@@ -16,8 +16,9 @@ from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED
 from ninelives_server.sessions import records
+from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.group import Group
-from ninelives_server.sessions.journal import Claimed, Journal
+from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
 from ninelives_server.sessions.records import Answer, Op
 
 logger = log.get(__name__)
@@ -30,7 +31,7 @@ _FATAL = frozenset({"fenced", "limit", "failed"})
 
 
 class Scheduler(Protocol):
-    """What runs sessions elsewhere (`engine.starter`)."""
+    """What finds sessions a worker, and remembers when they are due (`engine.starter`)."""
 
     async def fail_activity(self, session_id: str, activity_id: str) -> None:
         """Have the activity of a lost worker started again at once."""
@@ -38,6 +39,18 @@ class Scheduler(Protocol):
 
     def wake(self, session_id: str) -> None:
         """Have a session looked at soon."""
+        ...
+
+    def ask(self, session_id: str) -> None:
+        """Have Temporal find a worker for a session: none of ours can take it."""
+        ...
+
+    def rest(self, session_id: str) -> None:
+        """Have Temporal wake a parked session when it is due."""
+        ...
+
+    def over(self, session_id: str) -> None:
+        """Tell Temporal, where it cares for a session, that it has ended."""
         ...
 
 
@@ -52,8 +65,8 @@ class Held:
     """A session that this worker runs.
 
     Attributes:
-        activity_id: Of Temporal's activity; `None` where the worker came back to a server that never
-            knew it.
+        activity_id: Of Temporal's activity; `None` where the session was given without one, or the worker
+            came back to a server that never knew it.
         missed: How many of the worker's reports in a row did not name it.
     """
 
@@ -63,7 +76,11 @@ class Held:
 
 
 class Parts(NamedTuple):
-    """What all links share."""
+    """What all links share.
+
+    Attributes:
+        crowd: Sessions for which no worker of ours had room; Temporal finds them one.
+    """
 
     journal: Journal
     group: Group
@@ -71,6 +88,7 @@ class Parts(NamedTuple):
     scheduler: Scheduler
     clock: Clock
     prepare: Prepare
+    crowd: Crowd
 
 
 class Hello(NamedTuple):
@@ -79,6 +97,7 @@ class Hello(NamedTuple):
     Attributes:
         sessions: Those it still runs, with their epochs.
         semantics: The versions that its release has; the first release did not say.
+        takes: It runs what it is given unasked; the first release did not, and one that stops does not.
     """
 
     worker_id: str
@@ -88,6 +107,7 @@ class Hello(NamedTuple):
     isolation: str
     sessions: Mapping[str, int]
     semantics: frozenset[int]
+    takes: bool
 
 
 class Greets(Protocol):
@@ -114,6 +134,8 @@ class Link:
         held: What it runs, by session id.
         carried: The versions of the semantics that its release has.
         python: Its minor version of Python; empty until it has said hello.
+        slots: How many sessions it runs at once.
+        takes: It runs what it is given unasked.
         is_closed: The transport must hang up once `outgoing` has been sent.
     """
 
@@ -122,6 +144,8 @@ class Link:
         self.held: dict[str, Held] = {}
         self.carried = CARRIED
         self.python = ""
+        self.slots = 0
+        self.takes = False
         self.is_closed = False
         self._parts = parts
         self._greet = greet
@@ -130,6 +154,7 @@ class Link:
         self._ready = asyncio.Event()
         self._notes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._coming: set[str] = set()
         self._checks: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
 
     # --- transport --------------------------------------------------------------------------------
@@ -151,6 +176,8 @@ class Link:
                     self._start(self._claim(frame))
                 case "preparing":
                     self._start(self._prepare(frame))
+                case "stopping":
+                    self.takes = False
                 case "bye":
                     self._start(self._leave(self))
                 case "checked":
@@ -216,35 +243,74 @@ class Link:
     # --- claims and tokens ------------------------------------------------------------------------
 
     async def _claim(self, frame: Frame) -> None:
+        """Hand out a session that the worker asks for, on behalf of Temporal's activity."""
         session_id = str(frame.head["sid"])
         if not self.worker_id:
             raise BrokenFrame("a worker must say hello before it claims a session")
+        answer = await self._claimed(session_id)
+        if isinstance(answer, Claimed):
+            activity_id = frame.head.get("activity_id")
+            await self._hand_out(session_id, answer, str(activity_id) if activity_id else None)
+        else:
+            until = None if answer.until is None else answer.until.isoformat()
+            self.send("not_claimed", sid=session_id, why=answer.why, until=until)
+
+    @property
+    def room(self) -> int:
+        """How many sessions more the worker may be given."""
+        if not self.takes or self.is_closed:
+            return 0
+        return self.slots - len(self.held) - len(self._coming - self.held.keys())
+
+    def give(self, session_id: str) -> None:
+        """Have the worker run a session that it did not ask for; where it cannot, the scheduler is asked."""
+        self._coming.add(session_id)
+        self._start(self._give(session_id))
+
+    async def _give(self, session_id: str) -> None:
+        ask: Callable[[str], None] | None = self._parts.scheduler.ask
+        try:
+            answer = await self._claimed(session_id)
+            if isinstance(answer, Claimed):
+                await self._hand_out(session_id, answer, None)
+                ask = None
+            elif answer.why == "parked":
+                ask = self._parts.scheduler.rest
+            elif answer.why in {"ended", "held", "unknown"}:
+                ask = None
+        finally:
+            # Also where the link is gone meanwhile.
+            if ask is not None:
+                ask(session_id)
+
+    async def _claimed(self, session_id: str) -> Claimed | NotClaimed:
+        self._coming.add(session_id)
         try:
             await self._parts.prepare(session_id)
-            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
+            return await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
         except Exception:
             # Of this session only, such as a key that is gone: the worker's other sessions go on.
             logger.exception("session.claim_failed", session_id=session_id)
-            self.send("not_claimed", sid=session_id, why="failed", until=None)
-            return
-        if not isinstance(answer, Claimed):
-            until = None if answer.until is None else answer.until.isoformat()
-            self.send("not_claimed", sid=session_id, why=answer.why, until=until)
-            return
-        activity_id = frame.head.get("activity_id")
-        self.held[session_id] = Held(answer.epoch, str(activity_id) if activity_id else None)
+            return NotClaimed("failed")
+        finally:
+            self._coming.discard(session_id)
+            self._parts.crowd.discard(session_id)
+
+    async def _hand_out(self, session_id: str, claimed: Claimed, activity_id: str | None) -> None:
+        self.held[session_id] = Held(claimed.epoch, activity_id)
         if self.is_closed:
-            await self._parts.journal.release(session_id, answer.epoch)
+            await self._parts.journal.release(session_id, claimed.epoch)
             return
         self.send(
             "claimed",
             sid=session_id,
-            ep=answer.epoch,
-            start=answer.start,
-            build_sha256=answer.build_sha256,
-            requirements=list(answer.requirements),
-            records=answer.records,
-            wall_left=answer.wall_left,
+            ep=claimed.epoch,
+            start=claimed.start,
+            build_sha256=claimed.build_sha256,
+            requirements=list(claimed.requirements),
+            records=claimed.records,
+            wall_left=claimed.wall_left,
+            is_given=activity_id is None,
         )
 
     async def _prepare(self, frame: Frame) -> None:
@@ -303,13 +369,13 @@ class Link:
             case records.Refused(reason):
                 self._refuse(op.session_id, op.epoch, i, reason)
             case records.Parked():
-                self._over(op)
+                self._over(op, answer)
                 self.send("parked", **about)
             case records.Ended():
-                self._over(op)
+                self._over(op, answer)
                 self.send("done_ok", **about)
             case records.Buried(outcome, delay):
-                self._over(op)
+                self._over(op, answer)
                 self.send("died_ok", **about, outcome=outcome, delay=delay)
             case records.Stay() | records.Noted():
                 self._noted(answer, about)
@@ -318,14 +384,23 @@ class Link:
         if isinstance(answer, records.Stay):
             self.send("stay", **about)
 
-    def _over(self, op: Op) -> None:
+    def _over(self, op: Op, answer: Answer) -> None:
         """Forget a session; where no activity of ours will tell Temporal, do it here."""
         held = self.held.get(op.session_id)
         if held is None or held.epoch != op.epoch:
             return
         del self.held[op.session_id]
-        if held.activity_id is None:
-            self._parts.scheduler.wake(op.session_id)
+        if held.activity_id is not None:
+            return
+        scheduler = self._parts.scheduler
+        match answer:
+            case records.Parked():
+                scheduler.rest(op.session_id)
+            case records.Buried("retry", delay):
+                asyncio.get_running_loop().call_later(delay, scheduler.wake, op.session_id)
+            case _ if held.epoch > 1:
+                # An earlier turn may have ended in a wait, for which there is a timer.
+                scheduler.over(op.session_id)
 
     def _refuse(self, session_id: str, epoch: int, i: object, reason: str) -> None:
         if i is not None:
@@ -370,6 +445,7 @@ def _hello(frame: Frame) -> Hello:
             isolation=str(head.get("isolation") or "none"),
             sessions=_sessions(frame),
             semantics=frozenset(map(int, head.get("semantics") or [1])),
+            takes=bool(head.get("takes")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error

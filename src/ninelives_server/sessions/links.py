@@ -6,6 +6,7 @@ on with those sessions whose epoch still is its own.
 """
 
 import asyncio
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError
 from ninelives_server.model.actors import Actor
+from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
@@ -103,7 +105,10 @@ class Links:
         self._beat = beat
         self._astray: dict[tuple[str, int], int] = {}
         self._group = Group(journal)
-        self._parts = Parts(journal, self._group, self._token, scheduler, journal.clock, self._prepare)
+        self._crowd = Crowd(time.monotonic)
+        self._parts = Parts(
+            journal, self._group, self._token, scheduler, journal.clock, self._prepare, self._crowd
+        )
         self._links: dict[str, Link] = {}
         self._lost: dict[str, _Lost] = {}
         self._is_closing = False
@@ -119,6 +124,21 @@ class Links:
     def any(self) -> Link | None:
         """Return the link of a worker that is there."""
         return next((link for link in self._links.values() if not link.is_closed), None)
+
+    def give(self, session_id: str) -> bool:
+        """Have the worker with the most room run a session; `False` where Temporal has to find it one.
+
+        So where no worker of this server has room, and while others wait for that.
+        """
+        if self._is_closing or self._crowd:
+            return False
+        link = max(self._links.values(), key=lambda link: link.room, default=None)
+        if link is None or link.room < 1:
+            if link is not None and link.takes:
+                self._crowd.add(session_id)
+            return False
+        link.give(session_id)
+        return True
 
     async def workers(self) -> list[Worker]:
         """Return the workers that are there now, on whichever server."""
@@ -170,6 +190,7 @@ class Links:
         link.worker_id = worker_id = hello.worker_id
         link.carried = hello.semantics
         link.python = hello.python
+        link.slots = hello.slots
         older = self._links.get(worker_id)
         if older is not None:
             older.close()
@@ -190,6 +211,7 @@ class Links:
         link.send("welcome", worker_id=worker_id)
         logger.info("worker.connected", worker_id=worker_id, name=hello.name, sessions=len(hello.sessions))
         await self._reconcile(link, hello, older)
+        link.takes = hello.takes
 
     async def _reconcile(self, link: Link, hello: Hello, older: Link | None) -> None:
         """Agree on what the worker runs: fence off what it must not, release what it has lost."""

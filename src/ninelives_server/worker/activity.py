@@ -1,4 +1,4 @@
-"""The one activity that Temporal gives to workers; Temporal is a hint, the server decides.
+"""The one activity that Temporal gives to workers that have room; Temporal is a hint, the server decides.
 
 What crosses to Temporal is an outcome or the name of an error's class: never a message, an argument or a
 value.
@@ -6,11 +6,22 @@ value.
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    CustomSlotSupplier,
+    FixedSizeSlotSupplier,
+    SlotMarkUsedContext,
+    SlotPermit,
+    SlotReleaseContext,
+    SlotReserveContext,
+    WorkerTuner,
+)
 
 from ninelives_server import log
 from ninelives_server.model.sessions import ACTIVITY_NAME
@@ -20,6 +31,8 @@ logger = log.get(__name__)
 
 #: Between heartbeats; the server notices a dead worker by its link, this is the second line. seconds
 _BEAT = 2.0
+
+_OTHERS = 100  # of workflows and the like, which a worker of sessions never has
 
 Run = Callable[[str, str, int], Awaitable[Outcome]]
 
@@ -43,7 +56,7 @@ class SessionActivity:
             outcome = await self._run(session_id, info.activity_id, info.attempt)
         except Stopped as stopped:
             logger.info("session.stopped", session_id=session_id, why=str(stopped))
-            raise _retry("WorkerStopped") from None
+            raise _retry(f"Worker{type(stopped).__name__}") from None
         except Exception as error:
             logger.exception("session.failed", session_id=session_id)
             raise _retry(type(error).__name__) from None
@@ -67,3 +80,73 @@ async def _beat() -> None:
 def _retry(name: str, delay: float | None = None) -> ApplicationError:
     pause = None if delay is None else timedelta(seconds=delay)
     return ApplicationError(name, type=name, next_retry_delay=pause)
+
+
+class HasRoom(Protocol):
+    """Says how many sessions more may run here (`supervisor`)."""
+
+    on_room: Callable[[], None]
+
+    @property
+    def room(self) -> int:
+        """How many; sessions that the server gives us take room, too."""
+        ...
+
+
+class Slots(CustomSlotSupplier):
+    """Asks Temporal for no more sessions than there is room for (temporalio.worker, "slot suppliers").
+
+    What was asked for and has not come counts, so that two answers cannot take the same place. The SDK calls
+    all but `reserve_slot` in threads of its own.
+    """
+
+    def __init__(self, host: HasRoom) -> None:
+        self._host = host
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._lock = threading.Lock()
+        self._asked = 0
+        host.on_room = self._changed.set
+
+    async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
+        """Wait until there is room for one more."""
+        while True:
+            self._changed.clear()
+            if (permit := self.try_reserve_slot(ctx)) is not None:
+                return permit
+            await self._changed.wait()
+
+    def try_reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit | None:
+        """Take room for one more, if there is some."""
+        _ = ctx
+        with self._lock:
+            if self._host.room - self._asked < 1:
+                return None
+            self._asked += 1
+            return SlotPermit()
+
+    def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
+        """Note that a session has come: it takes its room itself from now on."""
+        _ = ctx
+        self._came()
+
+    def release_slot(self, ctx: SlotReleaseContext) -> None:
+        """Note that nobody waits for a session any more, or that it has left."""
+        if ctx.slot_info is None:
+            self._came()
+
+    def _came(self) -> None:
+        with self._lock:
+            self._asked -= 1
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def tuner(host: HasRoom) -> WorkerTuner:
+    """Return how a worker of sessions shares what it has."""
+    others = FixedSizeSlotSupplier(_OTHERS)
+    return WorkerTuner.create_composite(
+        workflow_supplier=others,
+        activity_supplier=Slots(host),
+        local_activity_supplier=others,
+        nexus_supplier=others,
+    )

@@ -28,8 +28,7 @@ from ninelives.run.confine import Mode
 from ninelives_server import ids, log
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import SESSION_QUEUE, TEMPORAL_USER
-from ninelives_server.worker import isolation, sdk, tidy
-from ninelives_server.worker.activity import SessionActivity
+from ninelives_server.worker import activity, isolation, sdk, tidy
 from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client, Config
@@ -202,8 +201,8 @@ class _Life:
         worker = Worker(
             temporal,
             task_queue=SESSION_QUEUE,
-            activities=[SessionActivity(supervisor.run).run_session],
-            max_concurrent_activities=supervisor.slots,
+            activities=[activity.SessionActivity(supervisor.run).run_session],
+            tuner=activity.tuner(supervisor),
             max_heartbeat_throttle_interval=_HEARTBEATS,
             default_heartbeat_throttle_interval=_HEARTBEATS,
             graceful_shutdown_timeout=timedelta(seconds=GRACE + _FAREWELL),

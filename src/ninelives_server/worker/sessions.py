@@ -78,6 +78,10 @@ class Stopped(Exception):
     """This worker ended the process itself: it shuts down, lost its server, or was told to."""
 
 
+class Full(Stopped):
+    """This worker runs as many sessions as it may: the server has given it one meanwhile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a turn ended.

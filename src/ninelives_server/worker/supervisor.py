@@ -1,6 +1,7 @@
 """Everything that a worker runs: claims sessions, finds their build, environment and zygote, and runs them.
 
-Activities (`activity`) ask it to run a session; the link brings it the server's frames.
+The server gives it sessions over the link, and activities (`activity`) ask it to run one. The link also
+brings the server's other frames.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from ninelives_server.worker.checks import Checker
 from ninelives_server.worker.client import Client, Refused
 from ninelives_server.worker.environments import Environment, Environments
 from ninelives_server.worker.pool import Zygotes
-from ninelives_server.worker.sessions import SHUTDOWN, Claim, Outcome, Running, Stopped
+from ninelives_server.worker.sessions import SHUTDOWN, Claim, Full, Outcome, Running, Stopped
 from ninelives_server.worker.zygotes import ZygoteLost
 
 logger = log.get(__name__)
@@ -104,9 +105,12 @@ class Supervisor:
         self._send: Callable[[bytes], None] = lambda _: None
         self._watchdog: asyncio.TimerHandle | None = None
         self._left = asyncio.Event()
+        self._given: set[asyncio.Task[None]] = set()
         self._checker = Checker(
             parts.builds, parts.environments, parts.zygotes, identity.isolation, self._transmit
         )
+        #: Called when a session more may run.
+        self.on_room: Callable[[], None] = lambda: None
         self.is_stopping = False
 
     def connect(self, send: Callable[[bytes], None]) -> None:
@@ -118,6 +122,13 @@ class Supervisor:
     def slots(self) -> int:
         """How many sessions may run at once."""
         return self._identity.slots
+
+    @property
+    def room(self) -> int:
+        """How many sessions more may run now."""
+        if self.is_stopping:
+            return 0
+        return self.slots - len(self._running) - len(self._claims)
 
     @property
     def session_ids(self) -> list[str]:
@@ -137,6 +148,7 @@ class Supervisor:
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "isolation": who.isolation,
             "semantics": sorted(semantics.CARRIED),
+            "takes": not self.is_stopping,
             "sessions": [running.key for running in self._running.values()],
         }
 
@@ -183,20 +195,41 @@ class Supervisor:
             running.kill("no link to the server")
 
     def _answer_claim(self, session_id: str, frame: wire.Frame) -> None:
+        claim = Claim.read(frame.head) if frame.type == "claimed" else None
+        if claim is not None and frame.head.get("is_given") and not self.is_stopping:
+            self._take(claim)
+            return
         _, answer = self._claims.pop(session_id, (b"", None))
         if answer is None or answer.done() or self.is_stopping:
-            if frame.type == "claimed":
-                self._decline(Claim.read(frame.head))
+            if claim is not None:
+                self._decline(claim)
             if answer is not None and not answer.done():
                 answer.set_exception(Stopped("this worker stops"))
-        elif frame.type == "claimed":
-            # Here, not in the task that waits: the server's next frame may be for this session already.
-            running = Running(Claim.read(frame.head), self._parts.client, self._transmit)
-            running.former = self._running.get(session_id)
-            self._running[session_id] = running
-            answer.set_result(running)
         else:
-            answer.set_result(None)
+            answer.set_result(None if claim is None else self._hold(claim))
+
+    def _hold(self, claim: Claim) -> Running:
+        """Begin to run a session; here, not in a task: the server's next frame may be for it already."""
+        running = Running(claim, self._parts.client, self._transmit)
+        running.former = self._running.get(claim.session_id)
+        self._running[claim.session_id] = running
+        return running
+
+    def _take(self, claim: Claim) -> None:
+        """Run a session that the server gives us."""
+        task = asyncio.create_task(self._run_given(self._hold(claim)))
+        self._given.add(task)
+        task.add_done_callback(self._given.discard)
+
+    async def _run_given(self, running: Running) -> None:
+        """Run a session without an activity: what it comes to, the server knows from the link."""
+        try:
+            await self._run_alone(running)
+        except Stopped as stopped:
+            logger.info("session.stopped", session_id=running.claim.session_id, why=str(stopped))
+        except Exception:  # the root of a task
+            logger.exception("session.failed", session_id=running.claim.session_id)
+            self._decline(running.claim)
 
     def _decline(self, claim: Claim) -> None:
         """Give back a session that nobody here wants any more, so that another worker gets it at once."""
@@ -209,12 +242,19 @@ class Supervisor:
 
         Raises:
             Stopped: This worker does not run it (any more): it is held elsewhere, was killed, or we stop.
+            Full: As many run as may.
         """
         if self.is_stopping:
             raise Stopped("this worker stops")
+        if self.room < 1:
+            raise Full("this worker has no room")
         running = await self._claim(session_id, activity_id, attempt)
         if running is None:
             return Outcome("not_claimed")
+        return await self._run_alone(running)
+
+    async def _run_alone(self, running: Running) -> Outcome:
+        """Run a session when its former process is gone, and forget it."""
         try:
             if running.former is not None:
                 running.former.kill("superseded")
@@ -229,6 +269,7 @@ class Supervisor:
         if self._running.get(session_id) is running:
             del self._running[session_id]
             self._preparing.pop(session_id, None)
+            self.on_room()
 
     def _transmit(self, frame: bytes) -> None:
         self._send(frame)
@@ -332,9 +373,12 @@ class Supervisor:
     async def stop(self, grace: float = GRACE) -> None:
         """Let steps in hand come to their end, within `grace`; then end all processes."""
         self.is_stopping = True
+        self._send(wire.encode({"t": "stopping"}))
         for running in self._running.values():
             running.relay.holds_back = True
         await asyncio.gather(*(self._drain(running, grace) for running in list(self._running.values())))
+        if self._given:
+            await asyncio.wait(self._given, timeout=_FAREWELL)
 
     async def leave(self) -> None:
         """Tell the server that this worker is no more, and wait a little for it to hang up.
