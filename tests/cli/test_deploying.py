@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from api_site import Site, a_bundle, a_name, site_on
 from slow_index import Index, slow_index
 from terminal import Terminal
+
+from ninelives_server.testing.running import environment, until
 
 pytestmark = [pytest.mark.system]
 
@@ -153,3 +157,29 @@ def test_deploy_fails_in_the_resolvers_words(ninelives: Terminal, index: Index, 
     assert done.out == ""
     assert "requirements.txt cannot be resolved: error" in done.err
     assert "slowly>=2" in done.err.splitlines()[-1]
+
+
+def test_a_deploy_is_made_again_when_its_server_is_restarted(
+    site: Site, index: Index, tmp_path: Path
+) -> None:
+    """To deploy the same twice changes nothing twice, so the command does it; the one document is the second's."""
+    place = tmp_path / "project"
+    place.mkdir()
+    command = [sys.executable, "-m", "ninelives_server", "deploy", _directory(place, "slowly"), "-o", "json"]
+    said, printed = tmp_path / "said", tmp_path / "printed"
+    with said.open("w") as err, printed.open("w") as out:
+        env = environment({"NINELIVES_DATA_DIR": str(site.up.data_dir)})
+        process = subprocess.Popen(command, stdout=out, stderr=err, env=env)
+    try:
+        until("the resolver", lambda: "/simple/slowly/" in said.read_text())
+
+        site.up.stop()
+        site.up.start()
+        index.open.set()
+        code = process.wait(120)
+    finally:
+        process.kill()
+
+    assert code == 0, said.read_text()
+    assert json.loads(printed.read_text())["changed"] is True
+    assert "trying again for 60 s" in said.read_text()

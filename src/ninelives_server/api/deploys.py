@@ -29,7 +29,7 @@ _KEEPALIVE = 15.0
 _STREAMED = (
     "With `Accept: text/event-stream`, where it takes longer than a second: server-sent events `resolving` "
     '(`{"resolver_log"}`, all that the resolver has said so far), then one `deployed` (this document) or '
-    "`problem`. Who hangs up before the end stops the deploy."
+    "`problem`; not with an `Idempotency-Key`. Who hangs up before the end stops the deploy."
 )
 
 
@@ -62,7 +62,8 @@ async def deploy(
             document.check = documents.JournalCheckDoc.model_validate(report)
         return document
 
-    if _STREAM in request.headers.get("accept", ""):
+    # With an `Idempotency-Key` the answer is kept and given again: one document.
+    if _STREAM in request.headers.get("accept", "") and "idempotency-key" not in request.headers:
         return await _streamed(request, services, work)
     return _answer(await work(unheard))
 

@@ -23,7 +23,8 @@ NO_SUCH_THING = 3
 NO_SERVER = 4  # or not allowed
 
 
-_UNSURE = "`ninelives deployment list PROJECT` tells whether it was deployed all the same"
+#: Answers of a server or a proxy for a moment in which it cannot serve.
+_FOR_NOW = {502, 503, 504}
 
 
 class Stop(click.ClickException):
@@ -36,6 +37,10 @@ class Stop(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the message as it is; it says what to do."""
         click.echo(self.format_message(), err=True, file=file)
+
+
+class Broken(Stop):
+    """Nobody answers, or the answer was cut off: the same may go well in a moment."""
 
 
 def fail(message: str, exit_code: int = FAILED) -> NoReturn:
@@ -96,29 +101,34 @@ class Client:
         try:
             answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as error:
-            self._not_there(error)
+            raise self._not_there(error) from None
         if not answer.is_success:
             _refused(answer)
         return answer
 
     def stream(self, path: str) -> Iterator[Any]:
-        """Yield the JSON of each server-sent event of a stream, until it ends."""
+        """Yield the JSON of each server-sent event of a stream, until it ends.
+
+        Raises:
+            Broken: The connection broke, or nothing came for a minute: a server speaks more often.
+        """
         try:
-            with self._http.stream("GET", path, timeout=None) as answer:
+            with self._http.stream("GET", path) as answer:
                 if not answer.is_success:
                     answer.read()
                     _refused(answer)
-                for line in answer.iter_lines():
-                    if line.startswith("data: "):
-                        yield json.loads(line.removeprefix("data: "))
+                for _, data in _events(answer):
+                    yield data
         except httpx2.HTTPError as error:
-            fail(f"the connection to {self.base_url} broke: {error}", NO_SERVER)
+            raise self._broke(error) from None
 
     def deploy(self, content: bytes, *, params: Mapping[str, object], said: Callable[[str], None]) -> Any:
         """Deploy a bundle; `said` gets all that the resolver has said so far, again and again.
 
         Raises:
-            Stop: As for `call`; the connection broke before the end (4).
+            Stop: As for `call`.
+            Broken: The connection broke before the end, or the server stops. It may have been deployed all
+                the same; to deploy it again is harmless.
         """
         query = {name: str(value) for name, value in params.items() if value is not None}
         headers = {"Accept": "text/event-stream, application/json"}
@@ -130,19 +140,22 @@ class Client:
                     return _deployed(answer, said)
                 answer.read()
         except httpx2.ConnectError as error:
-            self._not_there(error)
+            raise self._not_there(error) from None
         except httpx2.HTTPError as error:
-            fail(f"the connection to {self.base_url} broke: {error}; {_UNSURE}", NO_SERVER)
+            raise self._broke(error) from None
         if not answer.is_success:
             _refused(answer)
         return answer.json()
 
-    def _not_there(self, error: httpx2.HTTPError) -> NoReturn:
-        fail(
+    def _not_there(self, error: httpx2.HTTPError) -> Broken:
+        return Broken(
             f"no server answers at {self.base_url} ({error}); start one with `ninelives up` or set "
             "NINELIVES_SERVER_URL",
             NO_SERVER,
         )
+
+    def _broke(self, error: httpx2.HTTPError) -> Broken:
+        return Broken(f"the connection to {self.base_url} broke ({error or type(error).__name__})", NO_SERVER)
 
     def pages(
         self, path: str, params: Mapping[str, object] | None = None, *, by: str = "cursor"
@@ -181,19 +194,26 @@ class Client:
 
 def _deployed(answer: httpx2.Response, said: Callable[[str], None]) -> Any:
     """Return the document at the end of a deploy's events."""
-    name = ""
-    for line in answer.iter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        if not line.startswith("data: "):
-            continue
-        data = json.loads(line.removeprefix("data: "))
+    for name, data in _events(answer):
         if name == "deployed":
             return data
         if name == "problem":
-            fail(str(data["detail"]), _exit_code(data["status"]))
+            _refuse(str(data["detail"]), data["status"])
         said(data.get("resolver_log", ""))
-    fail(f"the server ended the answer before the deploy was done; {_UNSURE}", NO_SERVER)
+    raise Broken("the server ended its answer before the deploy was done", NO_SERVER)
+
+
+def _events(answer: httpx2.Response) -> Iterator[tuple[str, Any]]:
+    """Yield name and data of the server-sent events that came whole: each ends with an empty line."""
+    name = data = ""
+    for line in answer.iter_lines():
+        if line.startswith("event: "):
+            name = line.removeprefix("event: ")
+        elif line.startswith("data: "):
+            data = line.removeprefix("data: ")
+        elif not line and data:
+            yield name, json.loads(data)
+            name = data = ""
 
 
 def _exit_code(status: int) -> int:
@@ -206,7 +226,13 @@ def _refused(answer: httpx2.Response) -> NoReturn:
         detail = str(answer.json().get("detail", answer.text))
     except ValueError:
         detail = f"the server answered {answer.status_code}: {answer.text[:300]}"
-    fail(detail, _exit_code(answer.status_code))
+    _refuse(detail, answer.status_code)
+
+
+def _refuse(detail: str, status: int) -> NoReturn:
+    if status in _FOR_NOW:
+        raise Broken(detail, _exit_code(status))
+    fail(detail, _exit_code(status))
 
 
 def connect(data_dir: Path | None = None) -> Client:

@@ -9,6 +9,7 @@ import click
 
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, Client, connect, fail
+from ninelives_server.cli.patience import Patience, lasting
 from ninelives_server.cli.values import value_of
 
 
@@ -175,8 +176,15 @@ def _await_flow(client: Client, flow_id: str) -> bool:
 
     A connection that was ok before stays so when a new authorisation is denied; that one has failed.
     """
-    while True:
+    patience = Patience(has_met=True)
+
+    def look(patience: Patience) -> Any:
         flow = client.call("GET", f"/flows/{flow_id}")
+        patience.reached()
+        return flow
+
+    while True:
+        flow = lasting(look, patience)
         if flow["status"] in {"done", "failed", "expired"}:
             outcome = flow["outcome"] or {}
             is_done: bool = flow["status"] == "done"

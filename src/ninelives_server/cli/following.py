@@ -8,6 +8,7 @@ import click
 
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import Client, segment
+from ninelives_server.cli.patience import Patience, lasting
 
 _TERMINAL = {"completed", "error", "stopped"}
 #: As much of the text shown last is looked for in a text whose beginning was cut off. characters
@@ -40,43 +41,99 @@ def _news(shown: str, text: str) -> str:
     return text if at < 0 else text[at + len(end) :]
 
 
+def deployed(client: Client, content: bytes, params: Mapping[str, object]) -> Any:
+    """Deploy, saying what uv says; again where the connection breaks, which changes nothing twice."""
+
+    def attempt(patience: Patience) -> Any:
+        environment = Environment()
+
+        def said(text: str) -> None:
+            patience.reached()
+            environment.add(text)
+
+        return client.deploy(content, params=params, said=said)
+
+    return lasting(attempt)
+
+
 def until_the_end(client: Client, session_id: str) -> Any:
     """Follow a session until it has ended, and return its document; streams end when the server restarts."""
     path, environment = f"/sessions/{segment(session_id)}", Environment()
-    document = client.call("GET", path)
-    while document["state"] not in _TERMINAL:
-        for document in client.stream(f"{path}/watch"):
-            environment.show(document)
-        document = client.call("GET", path)
-    return document
+
+    def attempt(patience: Patience) -> Any:
+        while True:
+            document = client.call("GET", path)
+            patience.reached()
+            if document["state"] in _TERMINAL:
+                return document
+            for document in client.stream(f"{path}/watch"):
+                patience.reached()
+                environment.show(document)
+
+    return lasting(attempt, Patience(has_met=True))
 
 
 def watch(client: Client, session_id: str, output: str) -> None:
     """Print a session at each change until it has ended; for people, only changes of its state."""
-    environment, last = Environment(), ""
-    for document in client.stream(f"/sessions/{segment(session_id)}/watch"):
-        if output == "json":
+    shown = _Shown(output)
+
+    def attempt(patience: Patience) -> None:
+        while shown.state not in _TERMINAL:
+            for document in client.stream(f"/sessions/{segment(session_id)}/watch"):
+                patience.reached()
+                shown.add(document)
+
+    lasting(attempt)
+
+
+class _Shown:
+    """What has been shown of a session: a stream that is begun anew says again how it stands."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+        self._environment = Environment()
+        self._last: Mapping[str, Any] = {}
+        self._line = ""
+
+    @property
+    def state(self) -> str:
+        """The state shown last; empty before the first."""
+        return str(self._last.get("state", ""))
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        """Print a document, where it says something new."""
+        if document == self._last:
+            return
+        self._last = document
+        if self._output == "json":
             click.echo(json.dumps(document, ensure_ascii=False))
-            continue
+            return
         line = f"{document['state_since']}  {document['state']}"
         if document["queue_reason"]:
             line += f"  {document['queue_reason']}"
-        if line != last:
+        if line != self._line:
             click.echo(line)
-        last = line
-        environment.show(document)
+        self._line = line
+        self._environment.show(document)
 
 
 def follow_logs(client: Client, session_id: str, output: str) -> None:
     """Print what user code prints, as it prints it, until the session has ended."""
     path, seq = f"/sessions/{segment(session_id)}", 0
-    while True:
-        state = client.call("GET", path)["state"]
-        for item in client.stream(f"{path}/logs/watch?after={seq}"):
-            seq = item["seq"]
-            if output == "json":
-                click.echo(json.dumps(item, ensure_ascii=False))
-            else:
-                click.echo(item["text"], nl=False)
-        if state in _TERMINAL:  # before the stream began, so the stream had all of it
-            return
+
+    def attempt(patience: Patience) -> None:
+        nonlocal seq
+        while True:
+            state = client.call("GET", path)["state"]
+            patience.reached()
+            for item in client.stream(f"{path}/logs/watch?after={seq}"):
+                patience.reached()
+                seq = item["seq"]
+                if output == "json":
+                    click.echo(json.dumps(item, ensure_ascii=False))
+                else:
+                    click.echo(item["text"], nl=False)
+            if state in _TERMINAL:  # before the stream began, so the stream had all of it
+                return
+
+    lasting(attempt)

@@ -42,7 +42,7 @@ def bundle(directory: Path) -> bytes:
 def deploy(directory: Path, project: str | None, dry_run: bool, check: bool, output: str) -> None:
     """Build DIRECTORY, apply its manifest and activate it, all or nothing."""
     params = {"project": project, "dry_run": dry_run, "check": check}
-    result = connect().deploy(bundle(directory), params=params, said=following.Environment().add)
+    result = following.deployed(connect(), bundle(directory), params)
     for warning in result["warnings"]:
         out.say(f"warning: {warning}")
 
