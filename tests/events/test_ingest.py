@@ -260,3 +260,29 @@ async def test_a_subscription_to_a_trigger_obeys_its_type_and_filter(world: Worl
 
     items = await world.store.read(lambda tx: inbox.unread(tx, session.id))
     assert [item.event_id for item in items] == [recorded[0][0]]
+
+
+async def test_what_a_subscriber_got_and_what_the_filters_said_stand_together(world: World):
+    """
+    An event may be for a session that waits and for no trigger: both are kept with it.
+    """
+    shop = await world.shop()
+    connection = await a_connection(world.store, shop.project)
+    trigger = await a_trigger(
+        world.store,
+        shop.project,
+        type=TriggerType.CONNECTION,
+        connection_id=connection.id,
+        filter='data.Company == "nobody"',
+    )
+    session = await world.events.start_session(shop.actor, shop.project.id, "main.py:on_lead", {})
+    await _subscribe(world, session, connection_id=connection.id)
+
+    [(event_id, _)] = await world.ingest.record([a_new_event(shop.project.id, connection_id=connection.id)])
+
+    event = await world.event(event_id)
+    assert event.dispatch == [
+        {"outcome": "signalled", "session_id": session.id},
+        {"trigger_id": trigger.id, "trigger": trigger.name, "outcome": "filtered"},
+    ]
+    assert event.dispatched_at is not None

@@ -1,5 +1,8 @@
 """Rows of events."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 from factories import a_build, a_deployment, a_person, a_project
 
@@ -44,6 +47,63 @@ async def test_only_new_source_keys_are_inserted(database, project):
 
     assert added == {event.id for event in first}
     assert later == {second[1].id}
+
+
+async def test_a_source_key_that_comes_twice_in_one_batch_is_one_event(database, project):
+    """
+    The first one counts; the others of the batch are stored all the same.
+    """
+    new = some_events(project.id, ["a", "a", "b"])
+
+    added = await database.write(lambda tx: insert(tx, new))
+
+    assert added == {new[0].id, new[2].id}
+    assert await database.read(lambda tx: events.undispatched(tx, 9)) == [new[0].id, new[2].id]
+
+
+async def test_an_event_is_read_as_it_was_written(database, project):
+    """
+    By plain SQL or by the tables' own types: every column comes back as it was, times in UTC.
+    """
+    [plain] = some_events(project.id, ["a"])
+    new = replace(
+        plain.new,
+        connection_id="con_1",
+        trigger_id="trg_1",
+        memo={"method": "POST", "path": "größe/“x”"},
+        record_id="00Q1",
+        traceparent="00-1-2-01",
+        created_by="usr_1",
+    )
+    await database.write(lambda tx: insert(tx, [replace(plain, new=new)]))
+
+    [taken] = await database.write(lambda tx: events.take_undispatched(tx, [plain.id]))
+
+    read = await database.read(lambda tx: events.by_id(tx, plain.id))
+    assert taken.event == read
+    assert (taken.created_by, taken.sealed_data) == ("usr_1", b"sealed")
+    assert {name: getattr(read, name) for name in ("connection_id", "trigger_id", "memo", "record_id")} == {
+        "connection_id": "con_1",
+        "trigger_id": "trg_1",
+        "memo": new.memo,
+        "record_id": "00Q1",
+    }
+    assert read.created_at.utcoffset() == timedelta(0)
+
+
+async def test_an_event_whose_outcome_is_known_does_not_wait_for_dispatch(database, project):
+    """
+    It is stored as dispatched, with what became of it.
+    """
+    waiting, known = some_events(project.id, ["a", "b"])
+    settled = replace(known, outcomes=[{"outcome": "filtered", "trigger": "größe"}])
+
+    await database.write(lambda tx: insert(tx, [waiting, settled]))
+
+    found = await database.read(lambda tx: events.by_id(tx, known.id))
+    assert found.dispatch == [{"outcome": "filtered", "trigger": "größe"}]
+    assert found.dispatched_at == found.created_at
+    assert await database.read(lambda tx: events.undispatched(tx, 9)) == [waiting.id]
 
 
 async def test_thousands_in_one_unit(database, project):

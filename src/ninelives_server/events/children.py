@@ -8,8 +8,9 @@ parent that waits for it would wait for ever.
 from dataclasses import replace
 from typing import Protocol
 
-from ninelives_server.events.dispatch import ENTRYPOINT, IS_DURABLE
+from ninelives_server.events.dispatch import IS_DURABLE
 from ninelives_server.events.ingest import Ingest
+from ninelives_server.events.settling import ENTRYPOINT
 from ninelives_server.model.events import NewEvent
 from ninelives_server.model.sessions import NewSession, Session
 from ninelives_server.store import events
@@ -43,7 +44,7 @@ class Children:
             Invalid: The data is no JSON.
         """
         recorded = self._ingest.record_in(tx, [_event(new)])
-        for event_id, is_new in recorded:
+        for event_id, is_new, _ in recorded:
             if is_new:
                 self._sessions.create(tx, replace(new, event_id=event_id))
                 events.set_dispatched(tx, {event_id: [{"outcome": "session", "session_id": new.id}]})

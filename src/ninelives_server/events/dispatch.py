@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from ninelives_server import ids, log
 from ninelives_server.errors import Invalid
 from ninelives_server.events.filters import Filters
-from ninelives_server.events.ingest import ANY_TYPE, data_context
+from ninelives_server.events.ingest import data_context
+from ninelives_server.events.settling import DEPLOYMENT, ENTRYPOINT, wants
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import Event
 from ninelives_server.model.sessions import NewSession, Session
@@ -37,10 +38,8 @@ TOGETHER = 32
 AT_ONCE = 4
 _SWEEP_BATCH = 1000
 
-#: Memo of events that name what to start themselves: manual starts and redispatched events.
-ENTRYPOINT = "entrypoint"
+#: Memo of events that name what to start themselves: whether that is durable.
 IS_DURABLE = "is_durable"
-DEPLOYMENT = "deployment_id"
 
 Outcome = Mapping[str, str]
 
@@ -169,7 +168,7 @@ class Dispatcher:
         return [
             self._try(case, trigger)
             for trigger in case.shared.candidates(event)
-            if trigger.call and trigger.event_type in {*ANY_TYPE, event.event_type}
+            if wants(trigger, event.event_type)
         ]
 
     def _try(self, case: "_Case", trigger: Trigger) -> dict[str, str]:

@@ -2,16 +2,17 @@
 
 One unit holds the event rows (unique by project and source key), the cursor of the stream that delivered
 them, and what subscribed sessions find in their inboxes. What the event starts is decided after the commit,
-in `events.dispatch`.
+in `events.dispatch`; that it starts nothing may be known here already (`events.settling`).
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
 from ninelives_server.events.filters import Filters
+from ninelives_server.events.settling import ANY_TYPE, Settling
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import NewEvent
 from ninelives_server.store import events, inbox, streams
@@ -20,7 +21,6 @@ from ninelives_server.store.events import SealedEvent, Subscription
 from ninelives_server.store.streams import CursorSave
 from ninelives_server.vault.vault import Vault
 
-ANY_TYPE = frozenset({"", "*"})
 #: What became of an event that a session had subscribed to.
 SIGNALLED = "signalled"
 
@@ -35,6 +35,19 @@ class Dispatches(Protocol):
     def soon(self, event_ids: Sequence[EventId]) -> None:
         """Dispatch these events when their commit is done; without waiting."""
         ...
+
+
+class Recorded(NamedTuple):
+    """An event that is on record.
+
+    Attributes:
+        is_new: Not so where its source key was there already; the id is that of the event that is there.
+        waits: For dispatch.
+    """
+
+    event_id: EventId
+    is_new: bool
+    waits: bool
 
 
 def data_context(event_id: str) -> str:
@@ -62,6 +75,7 @@ class Ingest:
         self._vault = vault
         self._filters = filters
         self._dispatcher = dispatcher
+        self._settling = Settling(filters)
 
     async def record(
         self, new: Sequence[NewEvent], cursor: CursorSave | None = None
@@ -78,12 +92,12 @@ class Ingest:
         encoded = [encode(event.data) for event in new]
         recorded = await self._store.write(lambda tx: self.record_in(tx, new, cursor, encoded=encoded))
         self.announce(recorded)
-        return recorded
+        return [(event_id, is_new) for event_id, is_new, _ in recorded]
 
-    def announce(self, recorded: Sequence[tuple[EventId, bool]]) -> None:
-        """Have the new ones among recorded events dispatched; to be called after the commit."""
-        if fresh := [event_id for event_id, is_new in recorded if is_new]:
-            self._dispatcher.soon(fresh)
+    def announce(self, recorded: Sequence[Recorded]) -> None:
+        """Have those of recorded events dispatched that wait for it; to be called after the commit."""
+        if waiting := [event_id for event_id, _, waits in recorded if waits]:
+            self._dispatcher.soon(waiting)
 
     def record_in(
         self,
@@ -93,7 +107,7 @@ class Ingest:
         *,
         encoded: Sequence[bytes] | None = None,
         orgs: Mapping[str, str] | None = None,
-    ) -> list[tuple[EventId, bool]]:
+    ) -> list[Recorded]:
         """Do what `record` does inside a unit of the caller's, who calls `announce` after it.
 
         `encoded` and `orgs` are the data's stored form and the projects' orgs, where the caller has them.
@@ -110,8 +124,11 @@ class Ingest:
                 id=event_id,
                 new=event,
                 sealed_data=self._vault.seal(tx, event.project_id, data_context(event_id), body),
+                outcomes=outcomes,
             )
-            for event_id, event, body in zip(_ids(len(new)), new, bodies, strict=True)
+            for event_id, event, body, outcomes in zip(
+                _ids(len(new)), new, bodies, self._settling.outcomes(tx, new), strict=True
+            )
             if event.project_id in orgs
         ]
         added = events.insert(tx, sealed, orgs)
@@ -120,7 +137,7 @@ class Ingest:
 
     def _deliver(self, tx: Tx, added: Sequence[SealedEvent]) -> None:
         """Put events into the inboxes of the sessions that have subscribed to them."""
-        signalled: dict[str, list[dict[str, str]]] = {}
+        signalled: dict[str, list[Mapping[str, str]]] = {}
         for project_id in {event.new.project_id for event in added}:
             # In the order of sessions: two units that deliver to the same ones must not block each other.
             for subscription in sorted(events.subscriptions_of(tx, project_id), key=lambda s: s.session_id):
@@ -129,8 +146,9 @@ class Ingest:
                         _put(tx, subscription, event)
                         told = {"outcome": SIGNALLED, "session_id": subscription.session_id}
                         signalled.setdefault(event.id, []).append(told)
-        for event_id, outcomes in signalled.items():
-            events.set_outcomes(tx, event_id, outcomes)
+        for event in added:
+            if event.id in signalled:
+                events.set_outcomes(tx, event.id, [*signalled[event.id], *(event.outcomes or ())])
 
     def _wants(self, subscription: Subscription, event: NewEvent) -> bool:
         if subscription.project_id != event.project_id:
@@ -169,12 +187,12 @@ def _ids(count: int) -> list[EventId]:
     return sorted(EventId(ids.new("evt")) for _ in range(count))
 
 
-def _recorded(tx: Tx, sealed: Sequence[SealedEvent], added: set[EventId]) -> list[tuple[EventId, bool]]:
+def _recorded(tx: Tx, sealed: Sequence[SealedEvent], added: set[EventId]) -> list[Recorded]:
     known = [(e.new.project_id, e.new.source_key) for e in sealed if e.id not in added]
     existing = events.ids_of(tx, known) if known else {}
     return [
-        (event.id, True)
+        Recorded(event.id, is_new=True, waits=event.outcomes is None)
         if event.id in added
-        else (existing[event.new.project_id, event.new.source_key], False)
+        else Recorded(existing[event.new.project_id, event.new.source_key], is_new=False, waits=False)
         for event in sealed
     ]

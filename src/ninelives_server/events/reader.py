@@ -13,8 +13,7 @@ from datetime import timedelta
 
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError, OwnerError, Transient
-from ninelives_server.events.ingest import Ingest
-from ninelives_server.ids import EventId
+from ninelives_server.events.ingest import Ingest, Recorded
 from ninelives_server.integrations.streams import Batch, Reading, Received, Source
 from ninelives_server.model.events import NewEvent, Stream
 from ninelives_server.store import streams
@@ -193,7 +192,7 @@ class Reader:
             self._failures = 0
         await self._show(Fare(state="listening"))
 
-    def _record(self, tx: Tx, batch: Batch) -> list[tuple[EventId, bool]]:
+    def _record(self, tx: Tx, batch: Batch) -> list[Recorded]:
         stream = self._stream
         cursor = None
         if batch.cursor is not None:

@@ -14,8 +14,9 @@ from typing import Any
 
 from ninelives_server import ids
 from ninelives_server.errors import Conflict, Invalid, NotFound
-from ninelives_server.events.dispatch import DEPLOYMENT, ENTRYPOINT, IS_DURABLE, Dispatcher
+from ninelives_server.events.dispatch import IS_DURABLE, Dispatcher
 from ninelives_server.events.ingest import Ingest, data_context
+from ninelives_server.events.settling import DEPLOYMENT, ENTRYPOINT
 from ninelives_server.events.status import TriggerStatus, listening_of
 from ninelives_server.ids import EventId
 from ninelives_server.integrations.registry import Registry
@@ -235,9 +236,10 @@ class Events:
 
     def _now(self, tx: Tx, new: NewEvent) -> EventId:
         """Record and dispatch in one unit: whoever asked sees at once what came of it."""
-        [(event_id, _)] = self._ingest.record_in(tx, [new])
-        self._dispatcher.dispatch_in(tx, [event_id])
-        return event_id
+        [recorded] = self._ingest.record_in(tx, [new])
+        if recorded.waits:
+            self._dispatcher.dispatch_in(tx, [recorded.event_id])
+        return recorded.event_id
 
 
 def _next_at(tx: Tx, trigger: Trigger) -> datetime | None:

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ninelives_server import log
-from ninelives_server.events.ingest import Ingest
-from ninelives_server.ids import EventId
+from ninelives_server.events.ingest import Ingest, Recorded
 from ninelives_server.model import schedules
 from ninelives_server.model.events import NewEvent
 from ninelives_server.model.schedules import BadSchedule
@@ -53,7 +52,7 @@ class Ticks:
             logger.info("schedule.made_up", trigger_id=trigger_id, events=len(recorded))
         return total
 
-    def _settle(self, tx: Tx, trigger_id: str, at: datetime | None) -> Sequence[tuple[EventId, bool]]:
+    def _settle(self, tx: Tx, trigger_id: str, at: datetime | None) -> Sequence[Recorded]:
         scheduled = triggers.scheduled_one(tx, trigger_id)
         if scheduled is None or scheduled.active_since is None:
             return []

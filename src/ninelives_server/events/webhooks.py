@@ -19,7 +19,7 @@ from ninelives_server import ids
 from ninelives_server.errors import Invalid, NinelivesError, NotFound, TooLarge, Unauthenticated
 from ninelives_server.events import callers
 from ninelives_server.events.grouped import Grouped
-from ninelives_server.events.ingest import Ingest, encode
+from ninelives_server.events.ingest import Ingest, Recorded, encode
 from ninelives_server.ids import EventId
 from ninelives_server.model.events import NewEvent
 from ninelives_server.store import triggers
@@ -124,25 +124,26 @@ class Webhooks:
         return await self._record(_Arrived(request, data, encoded))
 
     async def _record_all(self, arrived: Sequence["_Arrived"]) -> Sequence[Receipt | Exception]:
-        answers = await self._store.write(lambda tx: self._record_in(tx, arrived))
-        self._ingest.announce([(a.event_id, a.is_new) for a in answers if isinstance(a, Receipt)])
+        answers, recorded = await self._store.write(lambda tx: self._record_in(tx, arrived))
+        self._ingest.announce(recorded)
         return answers
 
-    def _record_in(self, tx: Tx, arrived: Sequence["_Arrived"]) -> Sequence[Receipt | Exception]:
-        """Store requests that came together; each has an answer of its own."""
+    def _record_in(
+        self, tx: Tx, arrived: Sequence["_Arrived"]
+    ) -> tuple[Sequence[Receipt | Exception], Sequence[Recorded]]:
+        """Store requests that came together; each has an answer of its own. Return the events, too."""
         hooks = triggers.hooks(tx, {one.request.slug for one in arrived})
         environment = cache(partial(self._variables.environment, tx))
         found = [_let_in(one.request, hooks.get(one.request.slug), environment, tx.now) for one in arrived]
         let_in = [(one, hook) for one, hook in zip(arrived, found, strict=True) if isinstance(hook, Hook)]
-        recorded = iter(
-            self._ingest.record_in(
-                tx,
-                [_event(one.request, hook, one.data) for one, hook in let_in],
-                encoded=[one.encoded for one, _ in let_in],
-                orgs={hook.project_id: hook.org_id for _, hook in let_in},
-            )
+        recorded = self._ingest.record_in(
+            tx,
+            [_event(one.request, hook, one.data) for one, hook in let_in],
+            encoded=[one.encoded for one, _ in let_in],
+            orgs={hook.project_id: hook.org_id for _, hook in let_in},
         )
-        return [_receipt(hook, *next(recorded)) if isinstance(hook, Hook) else hook for hook in found]
+        stored = iter(recorded)
+        return [_receipt(hook, next(stored)) if isinstance(hook, Hook) else hook for hook in found], recorded
 
 
 class _Arrived(NamedTuple):
@@ -176,8 +177,8 @@ def _let_in(
     return hook
 
 
-def _receipt(hook: Hook, event_id: EventId, is_new: bool) -> Receipt:
-    return Receipt(event_id=event_id, is_new=is_new, is_sync=hook.is_sync)
+def _receipt(hook: Hook, stored: Recorded) -> Receipt:
+    return Receipt(event_id=stored.event_id, is_new=stored.is_new, is_sync=hook.is_sync)
 
 
 def _event(request: WebhookRequest, hook: Hook, data: Mapping[str, Any]) -> NewEvent:

@@ -1,43 +1,56 @@
 """Events: the only place that reads and writes their rows. Their data goes in and out sealed."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ninelives_server.ids import EventId, OrgId, ProjectId
 from ninelives_server.model.events import Event, NewEvent
+from ninelives_server.store import driver
 from ninelives_server.store.core import Tx
-from ninelives_server.store.tables import builds, deployments, events, projects, subscriptions, triggers
+from ninelives_server.store.tables import builds, deployments, events, projects
+
+_JSON = json.JSONEncoder(separators=(",", ":"))
 
 #: Rows a statement names at most; both databases take more parameters than this needs.
 _CHUNK = 500
 
 _COLUMNS = [column for column in events.c if column.name != "sealed_data"]
 
+#: Of a new event, with their types on PostgreSQL, where arrays of JSON travel as text.
+_INSERTED = {
+    "id": "text", "org_id": "text", "project_id": "text", "connection_id": "text", "trigger_id": "text",
+    "source_key": "text", "event_type": "text", "sealed_data": "bytea", "memo": "text", "record_id": "text",
+    "traceparent": "text", "dispatched_at": "timestamptz", "dispatch": "text", "created_at": "timestamptz",
+    "created_by": "text",
+}  # fmt: skip
+_IN_JSON = frozenset({"memo", "dispatch"})
+_INTO = f"INSERT INTO events ({', '.join(_INSERTED)})"
+_ONCE = "ON CONFLICT (project_id, source_key) DO NOTHING"
+_INSERT_SQLITE = f"{_INTO} VALUES ({driver.marks(len(_INSERTED))}) {_ONCE}"
+_ARRAYS = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_INSERTED.values(), 1))
+_FIELDS = ", ".join(f"{name}::json" if name in _IN_JSON else name for name in _INSERTED)
+_INSERT_POSTGRES = f"{_INTO} SELECT {_FIELDS} FROM unnest({_ARRAYS}) AS new({', '.join(_INSERTED)}) {_ONCE}"
+_DISPATCHED_SQLITE = "UPDATE events SET dispatched_at = ?, dispatch = ? WHERE id = ?"
+_DISPATCHED_POSTGRES = (
+    "UPDATE events SET dispatched_at = new.at, dispatch = new.outcomes::json "
+    "FROM unnest($1::timestamptz[], $2::text[], $3::text[]) AS new(at, outcomes, of) WHERE events.id = new.of"
+)
+
 # Each event passes these: they are built once, because building costs more than running.
-_INSERT = {
-    name: dialect.insert(events)
-    .on_conflict_do_nothing(index_elements=["project_id", "source_key"])
-    .returning(events.c.id)
-    for name, dialect in (("postgresql", postgresql), ("sqlite", sqlite))
-}
 _ORG = sa.select(projects.c.org_id).where(projects.c.id == sa.bindparam("id"))
 _BY_ID = sa.select(*_COLUMNS).where(events.c.id == sa.bindparam("id"))
-_TAKE = (
-    sa.select(events)
-    .where(events.c.id.in_(sa.bindparam("ids", expanding=True)), events.c.dispatched_at.is_(None))
-    .order_by(events.c.id)
-    .with_for_update()
-)
-_DISPATCHED = (
-    events.update()
-    .where(events.c.id == sa.bindparam("of"))
-    .values(dispatched_at=sa.bindparam("at"), dispatch=sa.bindparam("outcomes"))
-)
+#: In the order of `Event`'s fields; times come as text from SQLite.
+_TAKEN = (
+    "id", "org_id", "project_id", "connection_id", "trigger_id", "source_key", "event_type", "memo",
+    "record_id", "traceparent", "dispatched_at", "dispatch", "created_at", "sealed_data", "created_by",
+)  # fmt: skip
+_FOUND = ", ".join(f"CAST({name} AS text)" if name in _IN_JSON else name for name in _TAKEN)
+_TAKE = f"SELECT {_FOUND} FROM events WHERE dispatched_at IS NULL AND id"
 _DEPLOYMENTS = (
     sa.select(deployments.c.id, deployments.c.build_id, builds.c.entrypoints, projects.c.max_concurrent)
     .join(builds, builds.c.id == deployments.c.build_id)
@@ -50,29 +63,24 @@ _NAMED = _DEPLOYMENTS.where(
     deployments.c.id == sa.bindparam("id"), deployments.c.state.in_(("active", "testing"))
 )
 _SUBSCRIPTIONS = (
-    sa.select(
-        subscriptions.c.id,
-        subscriptions.c.session_id,
-        subscriptions.c.project_id,
-        sa.func.coalesce(subscriptions.c.connection_id, triggers.c.connection_id).label("connection_id"),
-        subscriptions.c.trigger_id,
-        sa.func.coalesce(triggers.c.event_type, "").label("event_type"),
-        sa.func.coalesce(triggers.c.filter, "").label("trigger_filter"),
-        subscriptions.c.filter,
-    )
-    .outerjoin(triggers, triggers.c.id == subscriptions.c.trigger_id)
-    .where(subscriptions.c.project_id == sa.bindparam("project_id"))
-    .order_by(subscriptions.c.id)
+    "SELECT s.id, s.session_id, s.project_id, coalesce(s.connection_id, t.connection_id), s.trigger_id, "
+    "coalesce(t.event_type, ''), coalesce(t.filter, ''), s.filter "
+    "FROM subscriptions s LEFT JOIN triggers t ON t.id = s.trigger_id WHERE s.project_id = ? ORDER BY s.id"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedEvent:
-    """An event that is ready to be stored."""
+    """An event that is ready to be stored.
+
+    Attributes:
+        outcomes: What became of it, where that is known already; `None` where it waits for dispatch.
+    """
 
     id: EventId
     new: NewEvent
     sealed_data: bytes = field(repr=False)
+    outcomes: Sequence[Mapping[str, str]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,25 +127,31 @@ def orgs_of(tx: Tx, project_ids: set[str]) -> dict[str, OrgId]:
     return {project_id: OrgId(org_id) for project_id, org_id in found.items() if org_id is not None}
 
 
-def _values(tx: Tx, event: SealedEvent, org_id: str) -> dict[str, Any]:
-    new = event.new
-    return {
-        "id": event.id,
-        "org_id": org_id,
-        "project_id": new.project_id,
-        "connection_id": new.connection_id,
-        "trigger_id": new.trigger_id,
-        "source_key": new.source_key,
-        "event_type": new.event_type,
-        "sealed_data": event.sealed_data,
-        "memo": dict(new.memo),
-        "record_id": new.record_id,
-        "traceparent": new.traceparent,
-        "dispatched_at": None,
-        "dispatch": [],
-        "created_at": tx.now,
-        "created_by": new.created_by,
-    }
+def _now(tx: Tx) -> Any:
+    """Return the time of the unit as the driver takes it."""
+    return tx.now if driver.sqlite(tx) is None else driver.sqlite_time(tx.now)
+
+
+def _row(event: SealedEvent, org_id: str, now: Any) -> tuple[Any, ...]:
+    """Return the values of `_INSERTED`."""
+    new, outcomes = event.new, event.outcomes
+    return (
+        event.id,
+        org_id,
+        new.project_id,
+        new.connection_id,
+        new.trigger_id,
+        new.source_key,
+        new.event_type,
+        event.sealed_data,
+        _JSON.encode(dict(new.memo)),
+        new.record_id,
+        new.traceparent,
+        None if outcomes is None else now,
+        _JSON.encode([*map(dict, outcomes or ())]),
+        now,
+        new.created_by,
+    )
 
 
 def insert(tx: Tx, new: Sequence[SealedEvent], orgs: Mapping[str, str]) -> set[EventId]:
@@ -145,14 +159,25 @@ def insert(tx: Tx, new: Sequence[SealedEvent], orgs: Mapping[str, str]) -> set[E
 
     One whose source key the project has already is left out; projects that are gone from `orgs` are skipped.
     """
-    values = [_values(tx, event, orgs[event.new.project_id]) for event in new if event.new.project_id in orgs]
-    statement = _INSERT[tx.connection.dialect.name]
-    added: set[EventId] = set()
-    for chunk in _chunks(values):
-        added.update(EventId(found) for found in tx.connection.execute(statement, chunk).scalars())
+    now = _now(tx)
+    rows = [_row(event, orgs[event.new.project_id], now) for event in new if event.new.project_id in orgs]
+    if not rows:
+        return set()
+    added = {EventId(row[0]) for row in rows}
+    if driver.update(tx, _INSERT_SQLITE, _INSERT_POSTGRES, rows) < len(rows):
+        added = _there(tx, sorted(added))
     for event_id in added:
         tx.notify("event", event_id)
     return added
+
+
+def _there(tx: Tx, event_ids: Sequence[EventId]) -> set[EventId]:
+    """Return those of these ids that events have."""
+    found: set[EventId] = set()
+    for chunk in _chunks(event_ids):
+        query = f"SELECT id FROM events WHERE id IN ({driver.marks(len(chunk))})"
+        found.update(row[0] for row in driver.rows(tx, query, chunk))
+    return found
 
 
 def ids_of(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], EventId]:
@@ -191,8 +216,25 @@ class Taken:
 
 def take_undispatched(tx: Tx, event_ids: Sequence[str]) -> list[Taken]:
     """Return those of these events that wait for dispatch, oldest first; lock them until the unit ends."""
-    rows = tx.connection.execute(_TAKE, {"ids": event_ids})
-    return [Taken(event=_event(row), sealed_data=row.sealed_data, created_by=row.created_by) for row in rows]
+    if driver.sqlite(tx) is None:
+        rows = driver.rows(tx, f"{_TAKE} = ANY(?::text[]) ORDER BY id FOR UPDATE", (list(event_ids),))
+    else:
+        rows = driver.rows(tx, f"{_TAKE} IN ({driver.marks(len(event_ids))}) ORDER BY id", event_ids)
+    return [_taken(row) for row in rows]
+
+
+def _taken(row: Sequence[Any]) -> Taken:
+    values = dict(zip(_TAKEN, row, strict=True))
+    sealed, created_by, created_at = map(values.pop, ("sealed_data", "created_by", "created_at"))
+    event = Event(
+        **values
+        | {
+            "memo": json.loads(values["memo"]),
+            "dispatch": json.loads(values["dispatch"]),
+            "created_at": driver.time_of(created_at),
+        }
+    )
+    return Taken(event=event, sealed_data=sealed, created_by=created_by)
 
 
 def undispatched(tx: Tx, limit: int) -> list[EventId]:
@@ -211,13 +253,9 @@ def set_dispatched(tx: Tx, outcomes: Mapping[EventId, Sequence[Mapping[str, str]
     """Write down what became of events, by their ids."""
     if not outcomes:
         return
-    tx.connection.execute(
-        _DISPATCHED,
-        [
-            {"of": event_id, "at": tx.now, "outcomes": [*map(dict, found)]}
-            for event_id, found in outcomes.items()
-        ],
-    )
+    now = _now(tx)
+    rows = [(now, _JSON.encode([*map(dict, found)]), event_id) for event_id, found in outcomes.items()]
+    driver.update(tx, _DISPATCHED_SQLITE, _DISPATCHED_POSTGRES, rows)
     for event_id in outcomes:
         tx.notify("event", event_id)
 
@@ -266,8 +304,7 @@ def target(tx: Tx, project_id: str, deployment_id: str | None = None) -> Target 
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
+class Subscription(NamedTuple):
     """What a session has subscribed to; the trigger's own terms where it is to a trigger.
 
     Attributes:
@@ -286,5 +323,4 @@ class Subscription:
 
 def subscriptions_of(tx: Tx, project_id: str) -> list[Subscription]:
     """Return the subscriptions of a project's sessions, oldest first."""
-    rows = tx.connection.execute(_SUBSCRIPTIONS, {"project_id": project_id}).mappings()
-    return [Subscription(**row) for row in rows]
+    return [Subscription(*row) for row in driver.rows(tx, _SUBSCRIPTIONS, (project_id,))]

@@ -4,17 +4,16 @@ It only stores. Who may write what, what two equal records are and what a status
 `sessions.journal`; values come sealed.
 """
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from ninelives_server.store import tables
 from ninelives_server.store.core import Tx
+from ninelives_server.store.driver import columns, marks, sqlite, sqlite_time
 
 
 class Key(NamedTuple):
@@ -90,32 +89,13 @@ _LISTS = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_POSTGRE
 _INSERT_POSTGRES = f"INSERT INTO journal ({_COLUMNS}) SELECT * FROM unnest({_LISTS}) ON CONFLICT DO NOTHING"
 
 
-@lru_cache(maxsize=600)
-def _marks(count: int) -> str:
-    return ", ".join("?" * count)
-
-
-def _sqlite(tx: Tx) -> sqlite3.Connection | None:
-    """Return the driver's own connection: SQLAlchemy would take three times as long as SQLite itself."""
-    if tx.connection.dialect.name != "sqlite":
-        return None
-    found: sqlite3.Connection | None = tx.connection.connection.driver_connection
-    return found
-
-
-def _sqlite_time(at: datetime | None) -> str | None:
-    """Write a time as SQLAlchemy's DateTime does, so that Core reads back what this module wrote."""
-    # `isoformat` writes what `strftime` would, in a tenth of the time; 26 characters end before the zone.
-    return None if at is None else at.astimezone(UTC).isoformat(" ", "microseconds")[:26]
-
-
 def heads(tx: Tx, session_ids: Iterable[str]) -> dict[str, Head]:
     """Lock sessions, in the order of their ids so that no two commits wait for each other, and read them."""
     ids = sorted(set(session_ids))
     if not ids:
         return {}
-    if (lite := _sqlite(tx)) is not None:
-        query = f"SELECT {_HEAD} FROM sessions WHERE id IN ({_marks(len(ids))})"
+    if (lite := sqlite(tx)) is not None:
+        query = f"SELECT {_HEAD} FROM sessions WHERE id IN ({marks(len(ids))})"
         return {row[0]: Head(*row) for row in lite.execute(query, ids)}
     query = f"SELECT {_HEAD} FROM sessions WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
     return {row[0]: Head(*row) for row in tx.connection.exec_driver_sql(query, (ids,))}
@@ -125,11 +105,10 @@ def insert(tx: Tx, rows: Sequence[Row]) -> bool:
     """Insert records; tell whether all of them were new. Those that were there stay as they are."""
     if not rows:
         return True
-    if (lite := _sqlite(tx)) is not None:
-        values = ((*r[:11], _sqlite_time(r[11]), _sqlite_time(r[12]), *r[13:]) for r in rows)
+    if (lite := sqlite(tx)) is not None:
+        values = ((*r[:11], sqlite_time(r[11]), sqlite_time(r[12]), *r[13:]) for r in rows)
         return int(lite.executemany(_INSERT_SQLITE, values).rowcount) == len(rows)
-    columns = tuple(map(list, zip(*rows, strict=True)))
-    return tx.connection.exec_driver_sql(_INSERT_POSTGRES, columns).rowcount == len(rows)
+    return tx.connection.exec_driver_sql(_INSERT_POSTGRES, columns(rows)).rowcount == len(rows)
 
 
 def advance(tx: Tx, heads: Sequence[Head]) -> None:
@@ -137,7 +116,7 @@ def advance(tx: Tx, heads: Sequence[Head]) -> None:
     if not heads:
         return
     values = [(head.next_seq, head.journal_bytes, head.id) for head in heads]
-    if (lite := _sqlite(tx)) is not None:
+    if (lite := sqlite(tx)) is not None:
         query = "UPDATE sessions SET next_seq = ?, journal_bytes = ?, crashes = 0 WHERE id = ?"
         lite.executemany(query, values)
         return
@@ -145,7 +124,7 @@ def advance(tx: Tx, heads: Sequence[Head]) -> None:
         "UPDATE sessions SET next_seq = new.seq, journal_bytes = new.bytes, crashes = 0 "
         "FROM unnest($1::int[], $2::bigint[], $3::text[]) AS new(seq, bytes, id) WHERE sessions.id = new.id"
     )
-    tx.connection.exec_driver_sql(query, tuple(map(list, zip(*values, strict=True))))
+    tx.connection.exec_driver_sql(query, columns(values))
 
 
 def take_back(tx: Tx, next_seqs: dict[str, int]) -> None:
@@ -263,7 +242,7 @@ _SHORT_POSTGRES = (
 
 def short_steps(tx: Tx, session_id: str, more_than: int) -> list[tuple[str, int]]:
     """Return the functions that made more than so many steps of less than 1 ms, and how many each."""
-    lite = _sqlite(tx)
+    lite = sqlite(tx)
     found = (
         lite.execute(_SHORT_SQLITE, (session_id, more_than))
         if lite is not None

@@ -3,6 +3,7 @@
 Which of them an event concerns is decided in `events.dispatch`; what a manifest wants in `projects`.
 """
 
+import json
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ import sqlalchemy as sa
 
 from ninelives_server.ids import ConnectionId, ProjectId, TriggerId
 from ninelives_server.model.triggers import Trigger, TriggerType
+from ninelives_server.store import driver
 from ninelives_server.store.core import Tx
-from ninelives_server.store.tables import deployments, projects, triggers
+from ninelives_server.store.tables import deployments, triggers
 
 #: Columns whose values the model holds under the same name.
 _PLAIN = (
@@ -48,21 +50,20 @@ _MATCHING = (
 
 
 _HOOKS = (
-    sa.select(
-        triggers.c.slug,
-        triggers.c.id,
-        triggers.c.project_id,
-        projects.c.org_id,
-        triggers.c.is_sync,
-        triggers.c.options,
-    )
-    .join(projects, projects.c.id == triggers.c.project_id)
-    .where(
-        triggers.c.slug.in_(sa.bindparam("slugs", expanding=True)),
-        triggers.c.type == str(TriggerType.WEBHOOK),
-        sa.exists().where(deployments.c.project_id == triggers.c.project_id, deployments.c.state == "active"),
-    )
+    "SELECT t.slug, t.id, t.project_id, p.org_id, t.is_sync, CAST(t.options AS text) "
+    "FROM triggers t JOIN projects p ON p.id = t.project_id "
+    f"WHERE t.type = '{TriggerType.WEBHOOK}' AND EXISTS "
+    "(SELECT 1 FROM deployments d WHERE d.project_id = t.project_id AND d.state = 'active') AND t.slug"
 )
+
+
+#: Without a deployment nothing is a candidate: why nothing happens is another question then.
+_CANDIDATES = (
+    "SELECT t.id, t.name, t.event_type, t.filter, t.call FROM triggers t WHERE t.project_id = ? AND {} = ? "
+    "AND EXISTS (SELECT 1 FROM deployments d WHERE d.project_id = t.project_id AND d.state = 'active') "
+    "ORDER BY t.name, t.id"
+)
+_CANDIDATES_BY_ID, _CANDIDATES_BY_CONNECTION = map(_CANDIDATES.format, ("t.id", "t.connection_id"))
 
 
 # A scalar subquery, not a join: PostgreSQL locks no nullable side of a join.
@@ -87,6 +88,16 @@ class Hook(NamedTuple):
     org_id: str
     is_sync: bool
     auth: Mapping[str, str] | None
+
+
+class Candidate(NamedTuple):
+    """What decides whether a trigger wants an event."""
+
+    id: str
+    name: str
+    event_type: str
+    filter: str
+    call: str
 
 
 def _trigger(row: sa.Row[Any]) -> Trigger:
@@ -214,11 +225,26 @@ def by_slug(tx: Tx, slug: str) -> Trigger | None:
 
 def hooks(tx: Tx, slugs: Collection[str]) -> dict[str, Hook]:
     """Return the webhooks at these addresses; those are left out whose project is not deployed."""
-    rows = tx.connection.execute(_HOOKS, {"slugs": list(slugs)})
+    if driver.sqlite(tx) is None:
+        rows = driver.rows(tx, f"{_HOOKS} = ANY(?::text[])", (list(slugs),))
+    else:
+        rows = driver.rows(tx, f"{_HOOKS} IN ({driver.marks(len(slugs))})", list(slugs))
     return {
-        row.slug: Hook(row.id, row.project_id, row.org_id, row.is_sync, row.options.get("auth") or None)
-        for row in rows
+        slug: Hook(trigger_id, project_id, org_id, bool(is_sync), json.loads(options).get("auth") or None)
+        for slug, trigger_id, project_id, org_id, is_sync, options in rows
     }
+
+
+def candidates(tx: Tx, project_id: str, trigger_id: str | None, connection_id: str | None) -> list[Candidate]:
+    """Return the triggers that an event of this source may concern; none while its project is not deployed.
+
+    Never another project's, hence never another org's.
+    """
+    query = _CANDIDATES_BY_CONNECTION if trigger_id is None else _CANDIDATES_BY_ID
+    source = connection_id if trigger_id is None else trigger_id
+    if source is None:
+        return []
+    return [Candidate(*row) for row in driver.rows(tx, query, (project_id, source))]
 
 
 def of_project(tx: Tx, project_id: str) -> list[Trigger]:
