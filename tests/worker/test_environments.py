@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ninelives.run.confine import Mode
 from ninelives_server.errors import Invalid
 from ninelives_server.worker import environments, isolation, sdk
 from ninelives_server.worker.environments import Environments
@@ -85,6 +86,36 @@ async def test_what_cannot_be_resolved_is_said_in_the_resolvers_words(made: Envi
 
     assert "requirements.txt cannot be resolved" in str(caught.value)
     assert "cache" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["mount_namespace", "landlock"])
+async def test_packages_beside_the_servers_data_are_not_shown_and_it_says_so(
+    tmp_path: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode
+) -> None:
+    """What holds the data directory as well would show it: whoever runs the server learns what to change."""
+    if not isolation._works(mode) or (mode == "mount_namespace" and isolation.session_user(mode) is None):
+        pytest.skip("uv sees all directories of this user here, but for the data directory")
+    for wheel in wheels.iterdir():
+        wheel.rename(tmp_path / wheel.name)
+    monkeypatch.setenv("UV_FIND_LINKS", f"{tmp_path},{wheels}")
+    made = Environments(tmp_path / "data", sdk=sdk.install(tmp_path / "data" / "sdk"), mode=mode)
+
+    with pytest.raises(Invalid, match="cannot be resolved: error") as caught:
+        await made.resolve("lower\n")
+
+    assert "hint: UV_FIND_LINKS names a directory that also holds this server's data" in str(caught.value)
+
+
+async def test_packages_are_found_in_each_of_several_places(
+    made: Environments, wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are separated by commas."""
+    second = tmp_path / "second"
+    second.mkdir()
+    (wheels / "upper-1.0-py3-none-any.whl").rename(second / "upper-1.0-py3-none-any.whl")
+    monkeypatch.setenv("UV_FIND_LINKS", f"{wheels},{second}")
+
+    assert await made.resolve("upper\n") == ["lower==2.0", "upper==1.0"]
 
 
 async def test_credentials_of_an_index_are_not_in_the_words(

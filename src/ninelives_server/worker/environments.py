@@ -37,6 +37,13 @@ _LOOK = 0.1
 _WORDS = 4000
 #: Which parts of uv write down what they do while it resolves, see `words.Progress`.
 _LOG = "uv_resolver=debug,uv_distribution=debug,uv_client=debug"
+#: Lists in uv's settings are separated by commas (`UV_FIND_LINKS`) or white space (`UV_EXTRA_INDEX_URL`).
+_WORD = re.compile(r"[\s,]+")
+#: Why uv may have found nothing, to whoever runs the server.
+_HINT = (
+    "hint: {} names a directory that also holds this server's data, so uv was not shown it; "
+    "whoever runs the server should give packages a directory of their own"
+)
 _DONE = ".complete"
 #: What uv may take from our environment: its own settings and the way to the network.
 _FORWARDED = re.compile(r"(?i)(UV_.*|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR))")
@@ -192,7 +199,7 @@ class Environments:
         With `noting` it says how far it is, as far as `words.Progress` lets that pass.
         """
         await self._make(self._cache)
-        show = [Path(uv.find_uv_bin()), *_named(self._data_dir)]
+        show = [Path(uv.find_uv_bin()), *(path for _, path in self._named() if not self._is_above(path))]
         plan = isolation.plan(
             await self._confinement(),
             data_dir=self._data_dir,
@@ -218,8 +225,21 @@ class Environments:
             process.wait()
             control.close()
         if code != 0:
+            for name, path in self._named():
+                if self._is_above(path) and not isolation.is_visible(plan, path):
+                    words.add(_HINT.format(name))
             logger.warning("environment.failed", words=words.text[-_WORDS:])
         return code
+
+    def _named(self) -> list[tuple[str, Path]]:
+        """Return the files and directories that uv's own settings name, with their settings."""
+        given = [(name, value) for name, value in os.environ.items() if _FORWARDED.fullmatch(name)]
+        words = [(name, word) for name, value in given for word in _WORD.split(value)]
+        return [(name, Path(word)) for name, word in words if word.startswith("/") and Path(word).exists()]
+
+    def _is_above(self, path: Path) -> bool:
+        """Tell whether a directory holds our data directory: to show it would show what is hidden."""
+        return self._data_dir.resolve().is_relative_to(path.resolve())
 
 
 def _is_ours(file: IO[str]) -> bool:
@@ -274,15 +294,6 @@ def _environ(place: Path, noting: str) -> Mapping[str, str]:
     given = {name: value for name, value in os.environ.items() if _FORWARDED.fullmatch(name)}
     ours = {"HOME": str(place), "UV_PYTHON_DOWNLOADS": "never", "NO_COLOR": "1"}
     return {**given, **ours, **({"RUST_LOG": noting} if noting else {})}
-
-
-def _named(data_dir: Path) -> list[Path]:
-    """Return the files and directories that uv's own settings name."""
-    words = (
-        word for name, value in os.environ.items() if _FORWARDED.fullmatch(name) for word in value.split()
-    )
-    paths = (Path(word) for word in words if word.startswith("/"))
-    return [path for path in paths if path.exists() and not data_dir.is_relative_to(path)]
 
 
 def _read(fd: int, loop: asyncio.AbstractEventLoop, add: Callable[[str], None]) -> None:

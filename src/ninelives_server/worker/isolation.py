@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import ninelives
 from ninelives.run import landlock
@@ -158,6 +159,15 @@ def plan(
         "readonly": [path for path in readonly if not _is_below(path, hide)],
         "empty": [str(path) for path in (data_dir / "private", data_dir / "work", data_dir / "builds")],
     }
+
+
+def is_visible(plan: Mapping[str, Any], path: Path) -> bool:
+    """Tell whether a process of a plan can list a directory that holds what is hidden from it."""
+    given = str(path.absolute())
+    if plan["mode"] == "mount_namespace":
+        return not _is_below(given, plan["hide"])
+    # Landlock's rules hold for all that is below: none can be given for what is above the hidden.
+    return plan["mode"] == "none" or not any(_is_below(hidden, {given}) for hidden in plan["hide"])
 
 
 def _forms(path: Path) -> set[str]:
