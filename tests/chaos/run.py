@@ -102,7 +102,10 @@ class Run:
             time.sleep(min(self.chance.expovariate(1 / every), 3 * every))
             victim = first.pop() if first else self.chance.choices(list(VICTIMS), VICTIMS.values())[0]
             inside = self.ledger.inside
-            if self._kill(victim):
+            is_killed = self._kill(victim)
+            if not is_killed and not self.kills[victim]:
+                first.append(victim)  # none was there: soon there will be one
+            if is_killed:
                 self.kills[victim] += 1
                 self.in_flight += inside
                 say(f"{time.monotonic() - self.began:5.0f} s  killed: {victim} ({inside} steps in flight)")
