@@ -157,7 +157,7 @@ class Running:
         return None
 
     async def temporal_warning(self, seconds: float = 5.0) -> str | None:
-        """Say so where Temporal has not answered after this time; sessions start as soon as it does."""
+        """Say so, and what it means, where Temporal has not answered after this time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.services.starter.connected()
