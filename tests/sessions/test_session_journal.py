@@ -1,19 +1,16 @@
-"""`sessions.journal` and `sessions.commit`: who may run a session, and what its process writes down."""
+"""`sessions.commit`: what a session's process writes down, and how a session ends."""
 
 import asyncio
 import hashlib
-from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 from world import World, log_record, record
 
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.sessions import records
-from ninelives_server.sessions.journal import Claimed, NotClaimed, Turn
-from ninelives_server.sessions.records import Acked, Answered, Buried, Ended, Parked, Refused, Stay
+from ninelives_server.sessions.journal import NotClaimed
+from ninelives_server.sessions.records import Acked, Answered, Buried, Ended, Refused
 from ninelives_server.sessions.transfer import Transfer
-from ninelives_server.store import inbox, journal, sessions
+from ninelives_server.store import journal
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
@@ -23,96 +20,6 @@ pytestmark = pytest.mark.store
 async def seqs(world: World, session_id: str) -> list[tuple[int, str, int]]:
     rows = await world.store.read(lambda tx: journal.of_session(tx, session_id))
     return [(row.seq, row.track, row.n) for row in rows]
-
-
-# --- claims ---------------------------------------------------------------------------------------
-
-
-async def test_a_new_session_is_claimed_once(world: World):
-    """
-    The first claim gets epoch 1 and all that a process needs; a second worker is told that it is held.
-    """
-    session = await world.session()
-
-    claimed = await world.journal.claim("wrk_1", session.id)
-    second = await world.journal.claim("wrk_2", session.id)
-
-    assert isinstance(claimed, Claimed)
-    assert claimed.epoch == 1
-    assert claimed.records == 0
-    assert claimed.build_sha256 == world.build.sha256
-    assert claimed.start["event"] == {"data": {"lead": "00Q"}, "event_id": "evt_1", "event_type": "lead"}
-    assert claimed.start["env"]["CHANNEL"] == "#sales"
-    assert claimed.start["env"]["crm__oauth_access_token"] == "00Dxx!access"
-    assert claimed.start["secret_names"] == {"00Dxx!access": "crm__oauth_access_token"}
-    assert second == NotClaimed("held")
-    shown = (await world.sessions.get(world.actor, session.id)).session
-    assert (shown.state, shown.worker_id, shown.epoch) == (SessionState.RUNNING, "wrk_1", 1)
-    assert shown.started_at is not None
-
-
-async def test_of_many_claims_at_once_one_wins(world: World):
-    """
-    However many workers ask at the same moment, one epoch is handed out.
-    """
-    session = await world.session()
-
-    answers = await asyncio.gather(*(world.journal.claim(f"wrk_{i}", session.id) for i in range(8)))
-
-    assert sorted(type(answer).__name__ for answer in answers) == ["Claimed"] + ["NotClaimed"] * 7
-
-
-async def test_an_unknown_session_is_not_claimed(world: World):
-    """
-    Temporal may remember what our database does not: that is no error.
-    """
-    assert await world.journal.claim("wrk_1", "ses_gone") == NotClaimed("unknown")
-
-
-async def test_variables_are_pinned_and_tokens_are_fresh(world: World):
-    """
-    A second process sees the variables of the first, and the access token of now.
-    """
-    sid, epoch = await world.running()
-    await world.journal.release(sid, epoch)
-    world.variables.values["CHANNEL"] = "#changed"
-    world.accounts.token = "00Dxx!newer"
-
-    claimed = await world.journal.claim("wrk_2", sid)
-
-    assert isinstance(claimed, Claimed)
-    assert claimed.epoch == 2
-    assert claimed.start["env"]["CHANNEL"] == "#sales"
-    assert claimed.start["env"]["crm__oauth_access_token"] == "00Dxx!newer"
-
-
-async def test_a_second_event_and_trigger_makes_no_second_session(world: World):
-    """
-    Dispatch is idempotent: the pair of event and trigger is unique.
-    """
-    new = world.a_new(event_id="evt_7", trigger_id="trg_7")
-    again = replace(new, id="ses_other")
-
-    first = await world.store.write(lambda tx: world.starts.create(tx, new))
-    second = await world.store.write(lambda tx: world.starts.create(tx, again))
-
-    assert first is not None
-    assert second is None
-
-
-async def test_a_session_that_is_not_durable_runs_once(world: World):
-    """
-    Running it again would do again what it has done: it ends in an error that says so.
-    """
-    sid, epoch = await world.running(is_durable=False)
-    await world.journal.release(sid, epoch)
-
-    assert await world.journal.claim("wrk_2", sid) == NotClaimed("ended")
-
-    detail = await world.sessions.get(world.actor, sid)
-    assert detail.session.state is SessionState.ERROR
-    assert detail.error is not None
-    assert "only durable sessions go on" in detail.error["message"]
 
 
 # --- records --------------------------------------------------------------------------------------
@@ -407,118 +314,6 @@ async def test_batches_of_many_sessions_at_once_mix_well(world: World):
         assert [seq for seq, _, _ in await seqs(world, sid)] == list(range(1, 41))
 
 
-# --- parking --------------------------------------------------------------------------------------
-
-
-async def test_a_parked_session_is_not_started_before_it_is_due(world: World):
-    """
-    A signal too many costs nothing: the claim looks at the clock.
-    """
-    sid, epoch = await world.running()
-    until = world.journal.clock.now() + timedelta(hours=1)
-
-    answers = await world.journal.commit([world.park(sid, epoch, until)])
-
-    assert answers == [Parked()]
-    assert await world.journal.claim("wrk_2", sid) == NotClaimed("parked", until)
-    assert await world.journal.look(sid) == Turn("parked", until)
-    assert await world.state(sid) is SessionState.WAITING
-
-
-async def test_a_parked_session_is_started_when_it_is_due(world: World):
-    """
-    After its time, the next claim gets it, with its journal.
-    """
-    sid, epoch = await world.running()
-    await world.journal.commit(
-        [
-            world.put(sid, epoch, record(0)),
-            world.park(sid, epoch, world.journal.clock.now() + timedelta(seconds=0.3)),
-        ]
-    )
-
-    claimed = await world.journal.claim("wrk_2", sid)
-
-    assert isinstance(claimed, Claimed)
-    assert (claimed.epoch, claimed.records, claimed.start["records"]) == (2, 1, 1)
-
-
-async def test_a_session_with_something_unread_stays(world: World):
-    """
-    Parking looks into the inbox in its own transaction, so that no wake is lost.
-    """
-    sid, epoch = await world.running()
-    await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), sid, kind="event", name="lead"))
-
-    answers = await world.journal.commit([world.park(sid, epoch)])
-
-    assert answers == [Stay()]
-    assert await world.state(sid) is SessionState.RUNNING
-
-
-async def test_what_arrives_for_a_parked_session_wakes_it_once(world: World):
-    """
-    The first item asks for a start, the others find that it was asked for.
-    """
-    sid, epoch = await world.running()
-    await world.journal.commit([world.park(sid, epoch)])
-
-    with world.store.notices.subscribed("work", sid) as notice:
-        await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), sid, kind="signal", name="a"))
-        await asyncio.wait_for(notice.wait(), 10)
-        notice.take()
-        await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), sid, kind="signal", name="b"))
-        woken_again = await world.store.write(lambda tx: sessions.wake(tx, sid))
-
-    assert not woken_again
-    assert await world.journal.look(sid) == Turn("run")
-    assert await world.claim(sid) == 2
-
-
-async def test_parking_and_arriving_at_the_same_moment_lose_nothing(world: World):
-    """
-    Whoever comes second sees the first: either the process stays, or the session is woken.
-    """
-    for _ in range(10):
-        sid, epoch = await world.running()
-        item = inbox.new_id()
-
-        (parked,), _ = await asyncio.gather(
-            world.journal.commit([world.park(sid, epoch)]),
-            world.store.write(
-                lambda tx, sid=sid, item=item: inbox.put(tx, item, sid, kind="event", name="x")
-            ),
-        )
-
-        outcome = (await world.journal.look(sid)).outcome
-        assert (parked, outcome) in {(Stay(), "held"), (Parked(), "run")}
-
-
-async def test_parking_twice_is_parking_once(world: World):
-    """
-    The answer was lost with the link and is asked for again.
-    """
-    sid, epoch = await world.running()
-    op = world.park(sid, epoch)
-
-    assert await world.journal.commit([op]) == [Parked()]
-    assert await world.journal.commit([op]) == [Parked()]
-
-
-async def test_a_session_that_waits_without_parking_says_so(world: World):
-    """
-    `waiting` is a state, whether there is a process or not.
-    """
-    sid, epoch = await world.running()
-
-    await world.journal.commit([records.Waiting(sid, epoch, is_waiting=True)])
-    waiting = await world.state(sid)
-    await world.journal.commit([records.Waiting(sid, epoch, is_waiting=False)])
-
-    assert waiting is SessionState.WAITING
-    assert await world.state(sid) is SessionState.RUNNING
-
-
 # --- ends -----------------------------------------------------------------------------------------
 
 
@@ -604,32 +399,6 @@ async def test_a_shutdown_is_no_crash(world: World):
     detail = await world.sessions.get(world.actor, plain)
     assert detail.error is not None
     assert "interrupted by shutdown" in detail.error["message"]
-
-
-async def test_a_worker_that_came_back_goes_on_with_its_sessions(world: World):
-    """
-    After a restart of the server, what still runs under the epoch of the database runs on.
-    """
-    kept, epoch = await world.running()
-    moved, old = await world.running()
-    await world.journal.release(moved, old)
-    await world.claim(moved, "wrk_2")
-
-    assert await world.journal.adopt("wrk_1", kept, epoch)
-    assert not await world.journal.adopt("wrk_1", moved, old)
-    assert not await world.journal.adopt("wrk_1", "ses_unknown", 1)
-
-
-async def test_a_released_session_may_be_adopted_before_somebody_else_has_it(world: World):
-    """
-    A link that was gone for a moment too long: nobody has claimed it yet, so it need not start again.
-    """
-    sid, epoch = await world.running()
-    assert await world.journal.release(sid, epoch)
-    assert not await world.journal.release(sid, epoch)
-
-    assert await world.journal.adopt("wrk_1", sid, epoch)
-    assert await world.journal.commit([world.put(sid, epoch, record(0))]) == [Acked(1)]
 
 
 async def test_a_broken_call_leaves_the_rest_of_its_batch_alone(world: World):

@@ -1,0 +1,126 @@
+"""`sessions.journal`: which worker may run a session, and what it is told."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from world import World, record
+
+from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions.journal import Claimed, NotClaimed
+from ninelives_server.sessions.records import Acked
+
+pytestmark = pytest.mark.store
+
+
+async def test_a_new_session_is_claimed_once(world: World):
+    """
+    The first claim gets epoch 1 and all that a process needs; a second worker is told that it is held.
+    """
+    session = await world.session()
+
+    claimed = await world.journal.claim("wrk_1", session.id)
+    second = await world.journal.claim("wrk_2", session.id)
+
+    assert isinstance(claimed, Claimed)
+    assert claimed.epoch == 1
+    assert claimed.records == 0
+    assert claimed.build_sha256 == world.build.sha256
+    assert claimed.start["event"] == {"data": {"lead": "00Q"}, "event_id": "evt_1", "event_type": "lead"}
+    assert claimed.start["env"]["CHANNEL"] == "#sales"
+    assert claimed.start["env"]["crm__oauth_access_token"] == "00Dxx!access"
+    assert claimed.start["secret_names"] == {"00Dxx!access": "crm__oauth_access_token"}
+    assert second == NotClaimed("held")
+    shown = (await world.sessions.get(world.actor, session.id)).session
+    assert (shown.state, shown.worker_id, shown.epoch) == (SessionState.RUNNING, "wrk_1", 1)
+    assert shown.started_at is not None
+
+
+async def test_of_many_claims_at_once_one_wins(world: World):
+    """
+    However many workers ask at the same moment, one epoch is handed out.
+    """
+    session = await world.session()
+
+    answers = await asyncio.gather(*(world.journal.claim(f"wrk_{i}", session.id) for i in range(8)))
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["Claimed"] + ["NotClaimed"] * 7
+
+
+async def test_an_unknown_session_is_not_claimed(world: World):
+    """
+    Temporal may remember what our database does not: that is no error.
+    """
+    assert await world.journal.claim("wrk_1", "ses_gone") == NotClaimed("unknown")
+
+
+async def test_variables_are_pinned_and_tokens_are_fresh(world: World):
+    """
+    A second process sees the variables of the first, and the access token of now.
+    """
+    sid, epoch = await world.running()
+    await world.journal.release(sid, epoch)
+    world.variables.values["CHANNEL"] = "#changed"
+    world.accounts.token = "00Dxx!newer"
+
+    claimed = await world.journal.claim("wrk_2", sid)
+
+    assert isinstance(claimed, Claimed)
+    assert claimed.epoch == 2
+    assert claimed.start["env"]["CHANNEL"] == "#sales"
+    assert claimed.start["env"]["crm__oauth_access_token"] == "00Dxx!newer"
+
+
+async def test_a_second_event_and_trigger_makes_no_second_session(world: World):
+    """
+    Dispatch is idempotent: the pair of event and trigger is unique.
+    """
+    new = world.a_new(event_id="evt_7", trigger_id="trg_7")
+    again = replace(new, id="ses_other")
+
+    first = await world.store.write(lambda tx: world.starts.create(tx, new))
+    second = await world.store.write(lambda tx: world.starts.create(tx, again))
+
+    assert first is not None
+    assert second is None
+
+
+async def test_a_session_that_is_not_durable_runs_once(world: World):
+    """
+    Running it again would do again what it has done: it ends in an error that says so.
+    """
+    sid, epoch = await world.running(is_durable=False)
+    await world.journal.release(sid, epoch)
+
+    assert await world.journal.claim("wrk_2", sid) == NotClaimed("ended")
+
+    detail = await world.sessions.get(world.actor, sid)
+    assert detail.session.state is SessionState.ERROR
+    assert detail.error is not None
+    assert "only durable sessions go on" in detail.error["message"]
+
+
+async def test_a_worker_that_came_back_goes_on_with_its_sessions(world: World):
+    """
+    After a restart of the server, what still runs under the epoch of the database runs on.
+    """
+    kept, epoch = await world.running()
+    moved, old = await world.running()
+    await world.journal.release(moved, old)
+    await world.claim(moved, "wrk_2")
+
+    assert await world.journal.adopt("wrk_1", kept, epoch)
+    assert not await world.journal.adopt("wrk_1", moved, old)
+    assert not await world.journal.adopt("wrk_1", "ses_unknown", 1)
+
+
+async def test_a_released_session_may_be_adopted_before_somebody_else_has_it(world: World):
+    """
+    A link that was gone for a moment too long: nobody has claimed it yet, so it need not start again.
+    """
+    sid, epoch = await world.running()
+    assert await world.journal.release(sid, epoch)
+    assert not await world.journal.release(sid, epoch)
+
+    assert await world.journal.adopt("wrk_1", sid, epoch)
+    assert await world.journal.commit([world.put(sid, epoch, record(0))]) == [Acked(1)]
