@@ -86,18 +86,16 @@ class _Unit:
     error: BaseException | None = None
     notices: list[tuple[str, str]] = field(default_factory=list)
 
-    def settle(self) -> None:
+    def settle(self, notices: Notices) -> None:
+        """Tell what has changed, whether or not somebody still waits for the result, and then who does."""
+        for channel, thing_id in self.notices:
+            notices.tell(channel, thing_id)
         if self.future.cancelled():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
-
-
-def _settle_all(units: list[_Unit]) -> None:
-    for unit in units:
-        unit.settle()
 
 
 def _pragmas(connection: Any, _record: Any) -> None:
@@ -130,6 +128,12 @@ def _use_wal(cursor: Any) -> None:
             return
 
 
+def _driver(connection: sa.Connection) -> sqlite3.Connection:
+    """Return the driver's own connection: to begin and commit by it takes a fifth of the time."""
+    found: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    return found
+
+
 def sqlite_engine(path: Path) -> sa.Engine:
     """Make an engine for a SQLite file, with WAL, a full fsync at each commit and foreign keys."""
     engine = sa.create_engine(
@@ -159,9 +163,8 @@ class SqliteStore:
         loop = asyncio.get_running_loop()
         unit = _Unit(work=work, loop=loop, future=loop.create_future())
         self._queue.put(unit)
-        result: T = await asyncio.shield(unit.future)
-        for channel, thing_id in unit.notices:
-            self.notices.tell(channel, thing_id)
+        # Whoever is cancelled here cancels the future only: the unit is done all the same.
+        result: T = await unit.future
         return result
 
     async def read(self, work: Callable[[Tx], T]) -> T:
@@ -176,11 +179,12 @@ class SqliteStore:
 
     def _read(self, work: Callable[[Tx], T]) -> T:
         with self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
+            lite = _driver(connection)
+            lite.execute("BEGIN")
             try:
                 return work(Tx(connection, self._clock.now()))
             finally:
-                connection.rollback()
+                lite.rollback()
 
     def _run(self) -> None:
         with self._engine.connect() as connection:
@@ -206,38 +210,47 @@ class SqliteStore:
         return group, False
 
     def _commit(self, connection: sa.Connection, group: list[_Unit]) -> None:
+        lite = _driver(connection)
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            lite.execute("BEGIN IMMEDIATE")
             for unit in group:
-                self._try(connection, unit, alone=len(group) == 1)
-            connection.commit()
+                self._try(connection, lite, unit, alone=len(group) == 1)
+            lite.commit()
         except BaseException as error:  # noqa: BLE001 - each unit's caller is told
-            connection.rollback()
+            lite.rollback()
             for unit in group:
+                unit.notices.clear()
                 unit.error = unit.error or error
+        finally:
+            # SQLAlchemy has a transaction of its own in mind where a unit has used it.
+            connection.rollback()
 
-    def _try(self, connection: sa.Connection, unit: _Unit, *, alone: bool) -> None:
+    def _try(self, connection: sa.Connection, lite: sqlite3.Connection, unit: _Unit, *, alone: bool) -> None:
+        """Run a unit; where it fails, undo it and nothing else. One that is alone needs no savepoint."""
         tx = Tx(connection, self._clock.now(), unit.notices)
+        if alone:
+            unit.result = unit.work(tx)
+            return
+        lite.execute("SAVEPOINT unit")
         try:
-            if alone:
-                unit.result = unit.work(tx)
-                return
-            with connection.begin_nested():
-                unit.result = unit.work(tx)
-        except BaseException as error:
+            unit.result = unit.work(tx)
+        except BaseException as error:  # noqa: BLE001 - the unit's caller is told
             unit.notices.clear()
             unit.error = error
-            if alone:
-                raise
+            lite.execute("ROLLBACK TO unit")
+        lite.execute("RELEASE unit")
 
-    @staticmethod
-    def _settle(group: list[_Unit]) -> None:
+    def _settle(self, group: list[_Unit]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[_Unit]] = {}
         for unit in group:
             by_loop.setdefault(unit.loop, []).append(unit)
         for loop, units in by_loop.items():
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle_all, units)
+                loop.call_soon_threadsafe(self._settle_all, units)
+
+    def _settle_all(self, units: list[_Unit]) -> None:
+        for unit in units:
+            unit.settle(self.notices)
 
 
 @contextmanager
