@@ -33,6 +33,8 @@ _Bound = types.MethodType
 
 Call = Callable[[Any], Any]
 
+_ATTRIBUTES = frozenset({"__delattr__", "__getattribute__", "__setattr__"})
+
 #: Methods of these are direct, but for those that are given callables, iterables or files.
 _PLAIN_OWNERS = frozenset({str, list, dict, tuple, set, frozenset, bytes, bytearray, int, float})
 _PLAIN_ARGUMENTS = frozenset({str, list, dict, tuple, set, frozenset, range, types.GeneratorType, zip, map})
@@ -126,7 +128,7 @@ class Calls:
             return self._of_lost(fn)
         if live.is_placeholder(fn):
             return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
-        if not callable(fn):
+        if not callable(fn) or _is_of_attributes(fn):
             return fn  # Python says it best
         verdict = self._decide(fn)
         if verdict.kind is Kind.DIRECT:
@@ -266,6 +268,11 @@ class Calls:
 def _is_given_a_buffer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Tell whether something is opened that lives in this process."""
     return any(isinstance(value, io.BytesIO | io.StringIO) for value in (*args, *kwargs.values()))
+
+
+def _is_of_attributes(fn: Any) -> bool:
+    """Tell whether this is `super().__getattribute__` or the like: to ask its receiver is to come here."""
+    return type(fn) is types.MethodWrapperType and fn.__name__ in _ATTRIBUTES
 
 
 def _is_lasting(fn: Any) -> bool:

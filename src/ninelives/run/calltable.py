@@ -394,8 +394,8 @@ CONTEXTS: Final = frozenset(
 ENDED: Final = frozenset(
     {
         "http.client.HTTPResponse",
-        "httpx._models.Response",
-        "httpx2._models.Response",
+        "httpx.Response",
+        "httpx2.Response",
         "requests.models.Response",
         "socket.socket",
         "subprocess.Popen",

@@ -28,7 +28,8 @@ def describe(error: BaseException, is_user: Callable[[str], bool], depth: int = 
         "class": cls.__qualname__,
         "name": type(error).__qualname__,
         "text": _text(error),
-        "pickle": _whole(error) if cls is type(error) else None,
+        "members": _members(error, is_user, depth),
+        "pickle": _whole(error) if cls is type(error) and not _is_group(error) else None,
         "args": [_part(value) for value in error.args],
         "fields": {key: _part(value) for key, value in _fields(error).items()},
         "frames": [list(frame) for frame in tracebacks.frames_of(error, is_user)],
@@ -47,6 +48,17 @@ def rebuild(document: Document) -> BaseException:
         error.__context__ = rebuild(document["context"])
     error.__suppress_context__ = document["suppress"]
     return error.with_traceback(tracebacks.synthesize([tuple(frame) for frame in document["frames"]]))
+
+
+def _is_group(error: BaseException) -> bool:
+    return isinstance(error, BaseExceptionGroup)
+
+
+def _members(error: BaseException, is_user: Callable[[str], bool], depth: int) -> list[Document] | None:
+    """Return what is recorded of the exceptions in a group, each with causes and notes of its own."""
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    return [describe(member, is_user, depth - 1) for member in error.exceptions] if depth else []
 
 
 def _text(error: BaseException) -> str:
@@ -125,6 +137,8 @@ def _from_parts(document: Document) -> BaseException:
     cls = _find(document["module"], document["class"])
     try:
         args = tuple(_value(part) for part in document["args"])
+        if members := document.get("members"):
+            args = (args[0], [rebuild(member) for member in members])
         error = cls.__new__(cls, *args)
         error.args = args
         for name, part in document["fields"].items():

@@ -216,6 +216,12 @@ class Placeholder:
     def __getitem__(self, key: object) -> Any:
         return lost_of(self).real()[key]
 
+    def __setitem__(self, key: object, value: object) -> None:
+        lost_of(self).real()[key] = value
+
+    def __delitem__(self, key: object) -> None:
+        del lost_of(self).real()[key]
+
     def __contains__(self, item: object) -> bool:
         return item in lost_of(self).real()
 

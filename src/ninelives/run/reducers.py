@@ -38,16 +38,27 @@ def override(_pickler: object, value: Any) -> Any:
         file = io.BytesIO()
         value.save(file)
         return _workbook, (file.getvalue(),)
+    if cls.__name__ == "Request" and _is_httpx(cls) and hasattr(value, "_content"):
+        return _request, (cls, value.method, str(value.url), list(value.headers.raw), value._content)
     if cls.__name__ == "Response" and _is_unread(cls, value):
         raise pickle.PicklingError("an answer whose body is still to be read is live")
     return NotImplemented
+
+
+def _is_httpx(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] in {"httpx", "httpx2"}
+
+
+def _request(cls: Any, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes) -> Any:
+    """Make a request of httpx again, with its body: its own pickle cannot be sent."""
+    return cls(method, url, headers=headers, content=content)
 
 
 def _is_unread(cls: type, answer: Any) -> bool:
     """Tell whether somebody asked for a stream, and its copy would have none."""
     if cls.__module__ == "requests.models":
         return answer._content is False and not answer._content_consumed
-    return cls.__module__.partition(".")[0] in {"httpx", "httpx2"} and not hasattr(answer, "_content")
+    return _is_httpx(cls) and not hasattr(answer, "_content")
 
 
 def _row(names: tuple[str, ...], values: tuple[Any, ...]) -> sqlite3.Row:

@@ -207,7 +207,7 @@ class Registry:
     def _lost(self, about: dict[str, Any]) -> Lost:
         """Return what is known of a value that a record refers to; entering a context may make it again."""
         key, context, again = self._entering
-        if context is None or about["key"] != f"{key}[0]" or about["what"] != "handle":
+        if context is None or about["key"] != f"{key}[0]":
             return Lost(about, about["step"], 0, None)
         context.entered = Lost(about, about["step"], 0, lambda: again()[0])
         return context.entered

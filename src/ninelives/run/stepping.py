@@ -1,6 +1,7 @@
 """What sync and async steps have in common: keys, digests, records, and what is read back from them."""
 
 import functools
+import inspect
 import tempfile
 import time
 import types
@@ -212,7 +213,7 @@ class Stepping:
         args, kwargs = step.args, step.kwargs
         if self._registry.has_placeholders:
             if _only_leaves(step):
-                return None
+                return _nothing() if inspect.iscoroutinefunction(step.fn) else None
             if step.name.endswith(("__exit__", "__aexit__")):
                 live.enter_again(step.args)
             args, kwargs = self._registry.resolve(args, kwargs)
@@ -304,13 +305,16 @@ def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _only_leaves(step: Step) -> bool:
-    """Tell whether this leaves a value that its process has left by dying."""
-    return (
-        step.name.endswith((".__exit__", ".close"))
-        and bool(step.args)
-        and live.is_placeholder(step.args[0])
-        and live.lost_of(step.args[0]).has_ended
-    )
+    """Tell whether this leaves a value, or a context around it, that its process has left by dying."""
+    leaves = step.name.endswith((".__exit__", ".__aexit__", ".close"))
+    if not leaves or not step.args or not live.is_placeholder(step.args[0]):
+        return False
+    lost = live.lost_of(step.args[0])
+    return lost.has_ended or (lost.entered is not None and lost.entered.has_ended)
+
+
+async def _nothing() -> None:
+    """Be what is awaited where there is nothing to leave."""
 
 
 def _explain(error: BaseException) -> None:

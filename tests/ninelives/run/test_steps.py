@@ -389,3 +389,72 @@ def test_a_newer_token_is_the_same_argument(harness, program):
     replayed = harness.run(made, whole.journal)
 
     assert (replayed.state, replayed.result) == ("completed", 1)
+
+
+def test_a_group_of_exceptions_keeps_what_its_members_are(harness, program):
+    """Also those that do not pickle, with their causes and notes; `except*` finds them on a replay too."""
+    made = program(
+        """
+        import ninelives
+
+        class Refused(Exception):
+            def __init__(self, text, *, code):
+                super().__init__(text)
+                self.code = code
+
+        @ninelives.step
+        def several():
+            odd = ValueError("odd")
+            odd.add_note("a note")
+            odd.__cause__ = KeyError("k")
+            inner = ExceptionGroup("inner", [Refused("no", code=7)])
+            raise ExceptionGroup("both", [odd, inner])
+
+        def main(event):
+            found = []
+            try:
+                several()
+            except* ValueError as group:
+                [error] = group.exceptions
+                found += [str(error), error.__notes__, repr(error.__cause__)]
+            except* Refused as group:
+                [[error]] = [inner.exceptions for inner in group.exceptions]
+                found += [str(error), error.code]
+            return found
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == ["odd", ["a note"], "KeyError('k')", "no", 7]
+
+
+def test_a_class_may_have_its_own_way_to_attributes(harness, program):
+    """Deciding upon a call does not ask the receiver for its attributes, which would be such a call again."""
+    made = program(
+        """
+        import ninelives
+
+        @ninelives.step
+        def tick(n):
+            return n
+
+        class Watched:
+            def __init__(self):
+                self.n = 1
+
+            def __getattribute__(self, name):
+                return super().__getattribute__(name)
+
+            def __setattr__(self, name, value):
+                super().__setattr__(name, value + 1)
+
+            def go(self):
+                return tick(self.n)
+
+        def main(event):
+            return Watched().go()
+        """
+    )
+
+    assert harness.crash_everywhere(made).result == 2
