@@ -546,18 +546,24 @@ async def test_an_outage_makes_no_worker_silent(world: World, scheduler: Schedul
         beat=0.05,
     )
     running = asyncio.create_task(links.run())
-    await FakeWorker(links).hello()
+    worker = FakeWorker(links)
+    await worker.hello()
 
     async def has_failed() -> bool:
+        worker.say("runs", sessions=[])
         return store.refused > 2
 
     async def is_seen() -> bool:
+        worker.say("runs", sessions=[])
         found = {worker.id: worker.seen_at for worker in await links.workers()}
         return "wrk_1" in found
 
-    await asyncio.sleep(3.2)  # longer than the server keeps quiet after its own start
+    for _ in range(16):  # longer than the server keeps quiet after its own start
+        worker.say("runs", sessions=[])
+        await asyncio.sleep(0.2)
     await world.worker("wrk_other")
     sid, _ = await world.running("wrk_other")
+    worker.say("runs", sessions=[])
     store.is_away = True
     await until(has_failed)
     stale = tables.workers.update().where(tables.workers.c.id == "wrk_other")
@@ -653,6 +659,38 @@ async def test_the_workers_of_a_dead_server_are_buried(world: World, scheduler: 
             await asyncio.wait_for(notice.wait(), PATIENCE)
 
     assert (await world.sessions.get(world.actor, sid)).session.worker_id is None
+
+
+async def test_a_worker_that_hangs_loses_its_sessions(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    Its link is open, and nothing comes over it any more: it is lost like one whose link broke.
+    """
+    session = await world.session()
+    async with serving(world, scheduler, tokens, silent=0.5, beat=0.1) as links:
+        worker = FakeWorker(links)
+        await worker.hello()
+        await worker.claim(session.id, "turn-7")
+        await asyncio.wait_for(scheduler.asked.wait(), PATIENCE)
+
+    assert scheduler.failed == [(session.id, "turn-7")]
+    assert worker.link.is_closed
+
+
+async def test_a_worker_that_reports_is_not_taken_to_hang(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    However little else it has to say.
+    """
+    session = await world.session()
+    async with serving(world, scheduler, tokens, silent=0.5, beat=0.1) as links:
+        worker = FakeWorker(links)
+        await worker.hello()
+        epoch = await worker.claim(session.id)
+        for _ in range(20):
+            worker.say("runs", sessions=[{"sid": session.id, "ep": epoch}])
+            await asyncio.sleep(0.05)
+
+        assert not worker.link.is_closed
+        assert session.id in worker.link.held
 
 
 async def test_a_worker_with_a_link_is_alive(world: World, scheduler: Scheduler, tokens: Tokens):

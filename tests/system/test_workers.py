@@ -81,6 +81,48 @@ def test_a_lost_worker_and_a_drained_one_lose_no_session(tmp_path, counter):
     assert [document["state"] for document in ended] == ["completed"] * 5
 
 
+def test_what_a_worker_that_hangs_was_doing_is_done_elsewhere(tmp_path, counter):
+    """
+    Nothing tells of it but its silence: its link stays open. When it moves again its processes are fenced off.
+    """
+    up = running.Up(tmp_path / "data", arguments=("--no-worker",)).start()
+    started = []
+    try:
+        up.cli("deploy", str(PROJECT))
+        token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
+        started += [start_worker(up, tmp_path / name, name, token) for name in ("one", "two")]
+        running.until("two workers", lambda: len(workers(up)) == 2)
+        session = start(up, counter, "s")
+        running.until("a step", lambda: counter.arrivals)
+        worker_id = up.call("GET", f"/sessions/{session}")["worker_id"]
+        names = {w["id"]: w["name"] for w in up.call("GET", "/workers")["items"]}
+        hung = started[("one", "two").index(names[worker_id])]
+
+        os.kill(hung.pid, signal.SIGSTOP)
+        stopped_at = time.time()
+        seen = len(counter.arrivals)
+        running.until(
+            "another worker to have the session",
+            lambda: up.call("GET", f"/sessions/{session}")["worker_id"] not in {worker_id, None},
+        )
+        took = time.time() - stopped_at
+        os.kill(hung.pid, signal.SIGCONT)
+        ended = up.ended(session)
+    finally:
+        for worker in started:
+            worker.kill()
+            worker.wait()
+        up.stop()
+
+    print(f"the session had another worker {took:.1f} s after its own hung")
+    assert ended["state"] == "completed"
+    assert ended["result"] == sum(range(20))
+    arrived = [key for key, _ in counter.arrivals]
+    done_before = set(arrived[: max(0, seen - 1)])
+    # What was in flight may be done again; what had been completed before it hung may not.
+    assert not [key for key in arrived[seen:] if key in done_before]
+
+
 def start(up: running.Up, counter, name: str) -> str:
     body = {
         "entrypoint": "main.py:work",

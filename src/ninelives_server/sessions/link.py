@@ -137,6 +137,7 @@ class Link:
         slots: How many sessions it runs at once.
         takes: It runs what it is given unasked.
         is_closed: The transport must hang up once `outgoing` has been sent.
+        heard_at: When it last said something, by the event loop's clock; it reports every 2 s.
     """
 
     def __init__(self, parts: Parts, greet: Greets, leave: Leaves) -> None:
@@ -147,6 +148,7 @@ class Link:
         self.slots = 0
         self.takes = False
         self.is_closed = False
+        self.heard_at = asyncio.get_running_loop().time()
         self._parts = parts
         self._greet = greet
         self._leave = leave
@@ -166,6 +168,7 @@ class Link:
             BrokenFrame: The worker does not speak our language.
         """
         now = self._parts.clock.now()
+        self.heard_at = asyncio.get_running_loop().time()
         for frame in wire.decode_all(data):
             match frame.type:
                 case "hello":

@@ -28,7 +28,7 @@ logger = log.get(__name__)
 
 #: How long a worker may be without a link before its sessions are taken from it. seconds
 GRACE = 3.0
-#: A worker of another server, or of this one before a restart, is lost after this silence. seconds
+#: A worker that says nothing for so long is lost: with its link, or of another server without. seconds
 SILENT = 8.0
 #: How long a server that has just begun waits for the workers of its former life. seconds
 RETURN = 4.0
@@ -272,8 +272,12 @@ class Links:
         # Workers of this server's previous life get the time to come back.
         quiet_until = loop.time() + quiet
         while True:
+            due = loop.time() + self._beat
             await asyncio.sleep(self._beat)
             try:
+                # Where we come late ourselves, what workers have said may not be read yet.
+                if loop.time() < due + self._beat:
+                    await self._hang_up_on_silent(loop.time() - self._silent)
                 if self._links:
                     alive = sorted(self._links)
                     await self._store.write(partial(workers.seen, worker_ids=alive))
@@ -284,6 +288,13 @@ class Links:
                 logger.exception("links.watch_failed")
                 # While the database was away no server could write down whom it sees.
                 quiet_until = loop.time() + quiet
+
+    async def _hang_up_on_silent(self, since: float) -> None:
+        """Take workers for lost that say nothing though their link is open: they hang, or were cut off."""
+        for link in [link for link in self._links.values() if link.heard_at < since]:
+            logger.warning("worker.silent", worker_id=link.worker_id, after_s=self._silent)
+            link.close()
+            await self.lost(link)
 
     async def _find_astray(self, worker_ids: list[str]) -> None:
         """Take sessions back that a worker holds by its row only.
