@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ninelives_server.model.sessions import SessionState
 from ninelives_server.store import events, sessions
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.events import Wanted
@@ -35,6 +36,8 @@ def plan_of(tx: Tx, ask: Callable[[], Any]) -> str:
         (Filters(), "ix_sessions_org_id_created_at_id"),
         (Filters(project_id="prj"), "ix_sessions_project_id_org_id_created_at_id"),
         (Filters(trigger_id="trg"), "ix_sessions_org_id_created_at_id"),
+        (Filters(state=SessionState.ERROR), "ix_sessions_org_id_state_created_at_id"),
+        (Filters(state=SessionState.ERROR, project_id="prj"), "ix_sessions_org_id_state_created_at_id"),
     ],
 )
 async def test_a_page_of_sessions_sorts_nothing(sqlite: Store, filters, index):
@@ -47,6 +50,19 @@ async def test_a_page_of_sessions_sorts_nothing(sqlite: Store, filters, index):
 
     assert index in plan
     assert "TEMP B-TREE" not in plan
+
+
+async def test_the_sessions_of_a_record_are_found_by_it(sqlite: Store):
+    """
+    They are few, wherever they stand among the others.
+    """
+    found_by = Filters(record_id="00Q000000000001AAA")
+
+    plan = await sqlite.read(
+        lambda tx: plan_of(tx, lambda: sessions.listing(tx, "org", found_by, before=None, limit=50))
+    )
+
+    assert "ix_sessions_org_id_record_id_created_at_id (org_id=? AND record_id=?)" in plan
 
 
 async def test_a_page_of_events_sorts_nothing(sqlite: Store):

@@ -4,10 +4,12 @@ The schema: migrations bring a database to the tables that the code knows, and a
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -15,6 +17,8 @@ from ninelives_server.errors import SetupError
 from ninelives_server.store import schema
 from ninelives_server.store.core import PostgresStore, SqliteStore, Store
 from ninelives_server.store.tables import metadata
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.store)])
@@ -38,6 +42,17 @@ async def with_store(where: tuple[str | None, Path], work):
         await store.close()
 
 
+async def upgraded_to(where: tuple[str | None, Path], revision: str) -> None:
+    """Bring a database to the schema of an older version of the program."""
+
+    def work(connection: sa.Connection) -> None:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    await schema._with_connection(*where, work)
+
+
 async def test_migrations_make_the_tables_of_the_code(empty):
     """
     Nothing is missing, nothing is left over, no type differs.
@@ -49,6 +64,23 @@ async def test_migrations_make_the_tables_of_the_code(empty):
         return compare_metadata(context, metadata)
 
     assert await with_store(empty, compare) == []
+
+
+async def test_a_database_of_the_first_schema_is_upgraded_with_what_is_in_it(empty):
+    """
+    Rows stay, and the tables are those of the code afterwards.
+    """
+    await upgraded_to(empty, "0001")
+    made = sa.insert(metadata.tables["orgs"]).values(id="org_1", name="acme", created_at=NOW, created_by="x")
+    await with_store(empty, lambda tx: tx.connection.execute(made))
+
+    assert await schema.migrated(*empty) == ("0001", schema.head())
+
+    def look(tx):
+        kept = tx.connection.execute(sa.select(metadata.tables["orgs"].c.name)).scalars().all()
+        return kept, compare_metadata(MigrationContext.configure(tx.connection), metadata)
+
+    assert await with_store(empty, look) == (["acme"], [])
 
 
 async def test_a_missing_migration_would_be_noticed(empty):
@@ -81,7 +113,7 @@ async def test_servers_that_start_together_wait_for_each_other(empty):
     """
     found = await asyncio.gather(*(schema.migrated(*empty) for _ in range(8)))
 
-    assert sorted(str(before) for before, _ in found) == ["0001"] * 7 + ["None"]
+    assert sorted(str(before) for before, _ in found) == [schema.head()] * 7 + ["None"]
 
 
 async def test_a_newer_schema_is_refused_with_both_versions_named(empty):
@@ -93,7 +125,7 @@ async def test_a_newer_schema_is_refused_with_both_versions_named(empty):
     await with_store(empty, lambda tx: tx.connection.execute(newer))
 
     for attempt in (schema.migrated, schema.check):
-        with pytest.raises(SetupError, match=r"has schema 0042 .* knows schemas up to 0001"):
+        with pytest.raises(SetupError, match=rf"has schema 0042 .* knows schemas up to {schema.head()}"):
             await attempt(*empty)
 
 
@@ -101,7 +133,7 @@ async def test_an_older_schema_is_not_used(empty):
     """
     A server without embedded parts leaves the migration to its operator.
     """
-    with pytest.raises(SetupError, match=r"has schema none .* needs 0001; run `ninelives server migrate`"):
+    with pytest.raises(SetupError, match=rf"none .* needs {schema.head()}; run `ninelives server migrate`"):
         await schema.check(*empty)
 
 
