@@ -1,16 +1,20 @@
 """A worker's side of a link, for tests: says frames, hears frames. No transport in between."""
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from world import World
 
 from ninelives.run import wire
 from ninelives_server.model.actors import Actor
 from ninelives_server.sessions.link import Link
 from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.stops import Stops
 
 PATIENCE = 20  # seconds
 #: As workers say it.
@@ -134,3 +138,32 @@ def a_record(sid: str, epoch: int, n: int = 0, **head: object) -> tuple[dict[str
         "start": 1795435200.25, "end": 1795435200.5, "preview": {"args": []},
     }  # fmt: skip
     return {**base, **head}, b"value"
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    world: World, scheduler: Scheduler, tokens: Tokens, **limits: float
+) -> AsyncIterator[Links]:
+    links = Links(
+        store=world.store,
+        journal=world.journal,
+        tokens=tokens,
+        scheduler=scheduler,
+        **{"grace": 0.2, **limits},
+    )
+    stops = Stops(store=world.store, journal=world.journal, links=links)
+    tasks = [asyncio.create_task(links.run()), asyncio.create_task(stops.run())]
+    await asyncio.sleep(0)
+    try:
+        yield links
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def until(predicate, patience: float = PATIENCE) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(patience):
+        while not await predicate():
+            await asyncio.sleep(0.02)
