@@ -16,7 +16,8 @@ from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import WorkflowExecutionStatus
 from world import World, record
 
-from ninelives_server.engine import workflow
+from ninelives_server.engine import starter, workflow
+from ninelives_server.engine.client import Engine
 from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.engine.starter import looking
 from ninelives_server.model.sessions import CARRIED, SessionState
@@ -462,3 +463,24 @@ async def test_temporal_forgets_a_session_that_ended_elsewhere(
     assert await is_over(temporal, sid)
     assert host.refused == []
     assert not await server.engine.is_running(never_seen)
+
+
+async def test_what_was_left_runs_even_if_temporal_never_comes(world: World, monkeypatch: pytest.MonkeyPatch):
+    """
+    A server that starts beside a Temporal that is down gives what its predecessor left to its own workers.
+    """
+    monkeypatch.setattr(starter, "_FIRST", 0.2)
+    left = await world.session()
+    given: list[str] = []
+    engine = Engine(address="127.0.0.1:1", namespace="default", look=looking(world.journal))
+    alone = starter.Starter(store=world.store, engine=engine)
+    alone.give = lambda session_id: given.append(session_id) or True
+    tasks = [asyncio.create_task(engine.run()), asyncio.create_task(alone.run())]
+    async with asyncio.timeout(60):
+        while not given:
+            await asyncio.sleep(0.02)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert given == [left.id]

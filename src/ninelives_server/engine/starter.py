@@ -29,6 +29,8 @@ SWEEP_EVERY = 30.0
 QUIET = timedelta(seconds=30)
 #: A parked session is left to Temporal's own timer for so long. seconds
 OVERDUE = 2.0
+#: The first sweep waits for Temporal no longer than this. seconds
+_FIRST = 10.0
 #: Requests under way at once.
 _AT_ONCE = 32
 _BATCH = 500
@@ -183,12 +185,15 @@ class Starter:
                     self._engine.returned.set()
 
     async def _sweep_for_ever(self) -> None:
-        await self._engine.connected()
+        with suppress(TimeoutError):
+            # Without Temporal, what an earlier server left runs where workers have room.
+            await asyncio.wait_for(self._engine.connected(), _FIRST)
         # What an earlier server asked for may be lost with its Temporal.
         quiet = timedelta()
         while True:
             self._engine.returned.clear()
-            self._store.notices.tell("engine", "")
+            if self.is_connected:
+                self._store.notices.tell("engine", "")
             try:
                 await self.sweep(quiet)
                 pause = await self._pause()
