@@ -172,6 +172,22 @@ async def test_claims_that_are_under_way_take_room(world: World, links: Links):
     assert (await worker.hear()).head["sid"] == first
 
 
+async def test_a_claim_of_a_place_that_was_given_away_is_refused(world: World, links: Links):
+    """
+    The worker has not heard yet of what it was given; it may run no more than it has room for.
+    """
+    worker = await a_worker(links, slots=1)
+    first, second = [(await world.session()).id for _ in range(2)]
+
+    assert links.give(first)
+    worker.say("claim", sid=second, activity_id="turn-1", attempt=1)
+    heard = {frame.type: frame.head for frame in [await worker.hear(), await worker.hear()]}
+
+    assert heard["claimed"]["sid"] == first
+    assert (heard["not_claimed"]["sid"], heard["not_claimed"]["why"]) == (second, "full")
+    assert (await world.sessions.get(world.actor, second)).session.epoch == 0
+
+
 @pytest.mark.parametrize("how", ["old", "stops", "none"])
 async def test_who_cannot_take_sessions_is_given_none(world: World, links: Links, how: str):
     """

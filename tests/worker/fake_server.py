@@ -75,6 +75,7 @@ class FakeServer:
         self.farewells: list[str] = []
         self.stopping: list[str] = []
         self.messages = 0
+        self.is_full = False  # hands out nothing: all places of the worker are given away
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
         self.outage: list[
@@ -293,6 +294,8 @@ class FakeServer:
         return []
 
     def _claim(self, worker: str, row: Row | None, sid: str) -> dict[str, Any]:
+        if self.is_full:
+            return {"t": "not_claimed", "sid": sid, "why": "full"}
         if row is None or row.state == "completed":
             return {"t": "not_claimed", "sid": sid, "why": "ended" if row else "unknown"}
         row.epoch += 1

@@ -138,39 +138,50 @@ async def test_where_there_is_no_room_an_activity_is_given_back(bench, server: F
     await until(lambda: bench.supervisor.room == 1)
 
 
-class Host:
-    """Somebody with room."""
+async def test_an_activity_whose_place_was_given_away_is_given_back(bench, server: FakeServer) -> None:
+    """The server gave it while the claim was on its way."""
+    server.add("ses_1", "result = 1")
+    server.is_full = True
+    await until(lambda: server.hellos)
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    with pytest.raises(Full, match="given"):
+        await bench.run("ses_1")
+
+    assert bench.supervisor.room == 20
+
+
+class Host:
+    """Somebody with places."""
+
+    def __init__(self, not_given: int) -> None:
+        self.not_given = not_given
         self.on_room = lambda: None
 
 
 async def test_temporal_is_asked_for_no_more_than_there_is_room_for():
-    """What was asked for and has not come counts; what has come takes its room itself."""
+    """A permit takes its place from before the question until its session has left."""
     host = Host(2)
     slots = Slots(host)
-    used, unused = SimpleNamespace(slot_info=object()), SimpleNamespace(slot_info=None)
+    context = SimpleNamespace(slot_info=None)
 
     first = await slots.reserve_slot(None)
     second = slots.try_reserve_slot(None)
     none = slots.try_reserve_slot(None)
     third = asyncio.create_task(slots.reserve_slot(None))
     await asyncio.sleep(0.05)
+    slots.mark_slot_used(context)
+    await asyncio.sleep(0.05)
     is_waiting = not third.done()
-    host.room = 1  # a session has come
-    slots.mark_slot_used(used)
+    host.not_given = 1  # the server gives one
+    slots.release_slot(context)
     await asyncio.sleep(0.05)
     is_waiting_still = not third.done()
-    slots.release_slot(used)
-    host.room = 2  # and has ended
+    host.not_given = 2  # that one has left
     host.on_room()
     await asyncio.wait_for(third, PATIENCE)
-    slots.release_slot(unused)
 
     assert first is not None
     assert second is not None
     assert none is None
     assert (is_waiting, is_waiting_still) == (True, True)
-    assert slots.try_reserve_slot(None) is not None
     assert slots.try_reserve_slot(None) is None

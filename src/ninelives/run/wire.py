@@ -39,7 +39,7 @@ Worker -> server
 Server -> worker
     welcome    worker_id
     claimed    sid ep start{…} build_sha256 requirements records is_given (the worker did not ask for it)
-    not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`)
+    not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`, `full`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
     check         id build_sha256 requirements               (code that is not deployed, and journals to try)

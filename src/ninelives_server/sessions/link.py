@@ -250,7 +250,8 @@ class Link:
         session_id = str(frame.head["sid"])
         if not self.worker_id:
             raise BrokenFrame("a worker must say hello before it claims a session")
-        answer = await self._claimed(session_id)
+        # It may not have heard yet of what we give it.
+        answer = NotClaimed("full") if self.takes and self._free < 1 else await self._claimed(session_id)
         if isinstance(answer, Claimed):
             activity_id = frame.head.get("activity_id")
             await self._hand_out(session_id, answer, str(activity_id) if activity_id else None)
@@ -261,8 +262,10 @@ class Link:
     @property
     def room(self) -> int:
         """How many sessions more the worker may be given."""
-        if not self.takes or self.is_closed:
-            return 0
+        return self._free if self.takes and not self.is_closed else 0
+
+    @property
+    def _free(self) -> int:
         return self.slots - len(self.held) - len(self._coming - self.held.keys())
 
     def give(self, session_id: str) -> None:

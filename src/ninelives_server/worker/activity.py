@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import (
     CustomSlotSupplier,
     FixedSizeSlotSupplier,
@@ -79,25 +79,26 @@ async def _beat() -> None:
 
 def _retry(name: str, delay: float | None = None) -> ApplicationError:
     pause = None if delay is None else timedelta(seconds=delay)
-    return ApplicationError(name, type=name, next_retry_delay=pause)
+    # Benign: it is no failure of the worker's, and the SDK need not warn of it.
+    return ApplicationError(name, type=name, next_retry_delay=pause, category=ApplicationErrorCategory.BENIGN)
 
 
 class HasRoom(Protocol):
-    """Says how many sessions more may run here (`supervisor`)."""
+    """Says how many sessions may run here beside those that the server has given us (`supervisor`)."""
 
     on_room: Callable[[], None]
 
     @property
-    def room(self) -> int:
-        """How many; sessions that the server gives us take room, too."""
+    def not_given(self) -> int:
+        """How many places are not taken by sessions that came without an activity."""
         ...
 
 
 class Slots(CustomSlotSupplier):
     """Asks Temporal for no more sessions than there is room for (temporalio.worker, "slot suppliers").
 
-    What was asked for and has not come counts, so that two answers cannot take the same place. The SDK calls
-    all but `reserve_slot` in threads of its own.
+    A permit counts from before the question until its session has left, so that two answers cannot take the
+    same place. The SDK calls all but `reserve_slot` in threads of its own.
     """
 
     def __init__(self, host: HasRoom) -> None:
@@ -105,7 +106,7 @@ class Slots(CustomSlotSupplier):
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._lock = threading.Lock()
-        self._asked = 0
+        self._permits = 0
         host.on_room = self._changed.set
 
     async def reserve_slot(self, ctx: SlotReserveContext) -> SlotPermit:
@@ -120,24 +121,19 @@ class Slots(CustomSlotSupplier):
         """Take room for one more, if there is some."""
         _ = ctx
         with self._lock:
-            if self._host.room - self._asked < 1:
+            if self._host.not_given <= self._permits:
                 return None
-            self._asked += 1
+            self._permits += 1
             return SlotPermit()
 
     def mark_slot_used(self, ctx: SlotMarkUsedContext) -> None:
-        """Note that a session has come: it takes its room itself from now on."""
-        _ = ctx
-        self._came()
+        """Note that a session has come, which changes nothing."""
 
     def release_slot(self, ctx: SlotReleaseContext) -> None:
-        """Note that nobody waits for a session any more, or that it has left."""
-        if ctx.slot_info is None:
-            self._came()
-
-    def _came(self) -> None:
+        """Note that a session has left, or that none is asked for any more."""
+        _ = ctx
         with self._lock:
-            self._asked -= 1
+            self._permits -= 1
         self._loop.call_soon_threadsafe(self._changed.set)
 
 

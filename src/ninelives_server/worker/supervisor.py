@@ -109,7 +109,7 @@ class Supervisor:
         self._checker = Checker(
             parts.builds, parts.environments, parts.zygotes, identity.isolation, self._transmit
         )
-        #: Called when a session more may run.
+        #: Called when a session that we were given has left.
         self.on_room: Callable[[], None] = lambda: None
         self.is_stopping = False
 
@@ -129,6 +129,11 @@ class Supervisor:
         if self.is_stopping:
             return 0
         return self.slots - len(self._running) - len(self._claims)
+
+    @property
+    def not_given(self) -> int:
+        """How many places are not taken by sessions that the server has given us."""
+        return self.slots - len(self._given)
 
     @property
     def session_ids(self) -> list[str]:
@@ -205,6 +210,8 @@ class Supervisor:
                 self._decline(claim)
             if answer is not None and not answer.done():
                 answer.set_exception(Stopped("this worker stops"))
+        elif frame.head.get("why") == "full":
+            answer.set_exception(Full("the server has given this worker all that it has room for"))
         else:
             answer.set_result(None if claim is None else self._hold(claim))
 
@@ -219,7 +226,11 @@ class Supervisor:
         """Run a session that the server gives us."""
         task = asyncio.create_task(self._run_given(self._hold(claim)))
         self._given.add(task)
-        task.add_done_callback(self._given.discard)
+        task.add_done_callback(self._left_us)
+
+    def _left_us(self, task: asyncio.Task[None]) -> None:
+        self._given.discard(task)
+        self.on_room()
 
     async def _run_given(self, running: Running) -> None:
         """Run a session without an activity: what it comes to, the server knows from the link."""
@@ -269,7 +280,6 @@ class Supervisor:
         if self._running.get(session_id) is running:
             del self._running[session_id]
             self._preparing.pop(session_id, None)
-            self.on_room()
 
     def _transmit(self, frame: bytes) -> None:
         self._send(frame)
