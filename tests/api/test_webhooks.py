@@ -7,7 +7,9 @@ import httpx2
 import pytest
 import structlog
 from api_site import MANIFEST, Site, Things, a_bundle, a_name
+from fastapi import Request
 
+from ninelives_server.api import webhooks
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.events.webhooks import Receipt, WebhookRequest
 from ninelives_server.server import application
@@ -227,3 +229,30 @@ async def test_a_foreign_host_reaches_no_webhook(away: httpx2.AsyncClient):
     answer = await away.post("/webhooks/slug", headers={"Host": "evil.example"})
 
     assert answer.status_code == 421
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:9980", "flows.example.com", "Flows.Example.com", "[::1]:9980", "a:0"]
+)
+@pytest.mark.parametrize(
+    "path", ["/webhooks/abc", "/webhooks/abc/b.c/d-e", "/webhooks/abc/b c", "/webhooks/a#b?c"]
+)
+@pytest.mark.parametrize("query", [b"", b"q=1&r=%20"])
+def test_an_address_is_the_same_with_and_without_starlettes_help(host, path, query):
+    """
+    Most requests need none of its quoting; what project code sees of a URL must not depend on that.
+    """
+    scope = {
+        "type": "http",
+        "scheme": "https",
+        "server": ("127.0.0.1", 9980),
+        "path": path,
+        "query_string": query,
+        "headers": [(b"accept", b"*/*"), (b"host", host.encode())],
+    }
+    request = Request(scope)
+    headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
+
+    found = webhooks._address(request, path, query, headers)
+
+    assert found == (str(request.url), request.url.path)

@@ -5,11 +5,12 @@ request passes, it passes too (`api.middleware`).
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from urllib.parse import parse_qsl
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ninelives_server.api import bodies, problems
@@ -19,6 +20,8 @@ from ninelives_server.events.webhooks import WebhookRequest
 from ninelives_server.services import Services
 
 _BELOW = "/webhooks/"
+_PLAIN_HOST = re.compile(r"[a-z0-9.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?")
+_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 
 class Hooks:
@@ -38,29 +41,42 @@ class Hooks:
         try:
             answer = await self._answer(request, slug)
         except (NinelivesError, DatabaseAway) as error:
-            answer = problems.of(error, request)
+            answer = refusal = problems.of(error, request)
             if isinstance(error, Unauthenticated):
                 # What a browser or client is to ask for depends on the trigger; it is never our own token.
-                answer.headers["WWW-Authenticate"] = 'Basic realm="webhook"'
+                refusal.headers["WWW-Authenticate"] = 'Basic realm="webhook"'
         await answer(scope, receive, send)
 
-    async def _answer(self, request: Request, slug: str) -> Response:
+    async def _answer(self, request: Request, slug: str) -> ASGIApp:
         """Store the request as an event; answer 202 once it is committed, or with what its session says."""
         services = self._services
         began = asyncio.get_running_loop().time()
         body = await bodies.limited(request, services.webhooks.body_limit, "a webhook's body")
         receipt = await services.webhooks.accept(_read(request, slug, body))
-        headers = {
-            "Ninelives-Event-ID": receipt.event_id,
-            "AutoKitteh-Event-ID": receipt.event_id,
-            "Content-Security-Policy": "sandbox",
-            "X-Content-Type-Options": "nosniff",
-        }
         if not receipt.is_sync:
-            return JSONResponse({"event_id": receipt.event_id}, status_code=202, headers=headers)
+            return _Accepted(receipt.event_id)
         # What receiving took counts: the sender's patience began with its request.
         left = max(PATIENCE - (asyncio.get_running_loop().time() - began), 0.0)
-        return _response(await services.replies.wait(receipt.event_id, seconds=left), headers)
+        return _response(await services.replies.wait(receipt.event_id, seconds=left), receipt.event_id)
+
+
+class _Accepted:
+    """The answer 202: nothing is sent as often, so its bytes are put together without a response object."""
+
+    def __init__(self, event_id: str) -> None:
+        self._id = event_id.encode("ascii")
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        """Send it."""
+        body = b'{"event_id":"%b"}' % self._id
+        headers = [
+            (b"content-length", b"%d" % len(body)),
+            (b"content-type", b"application/json"),
+            (b"ninelives-event-id", self._id),
+            (b"autokitteh-event-id", self._id),
+        ]
+        await send({"type": "http.response.start", "status": 202, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def _slug(path: str) -> str:
@@ -72,21 +88,39 @@ def _read(request: Request, slug: str, body: bytes) -> WebhookRequest:
     scope = request.scope
     path: str = scope["path"]
     query: bytes = scope["query_string"]
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    raw_url, url_path = _address(request, path, query, headers)
     return WebhookRequest(
         slug=slug,
         path_suffix=path[len(_BELOW) + len(slug) + 1 :],
         method=scope["method"],
-        raw_url=str(request.url),
-        path=request.url.path,
+        raw_url=raw_url,
+        path=url_path,
         query=parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
-        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
+        headers=headers,
         body=body,
         remote_addr=request.client.host if request.client else "",
     )
 
 
-def _response(reply: Reply, headers: dict[str, str]) -> Response:
-    every = {"Cache-Control": "no-cache", **reply.headers, **headers}
+def _address(
+    request: Request, path: str, query: bytes, headers: Sequence[tuple[str, str]]
+) -> tuple[str, str]:
+    """Return URL and path of a request as Starlette does; without its help where nothing is to be quoted."""
+    host = next((value for name, value in headers if name == "host"), "")
+    if query or not _PLAIN_HOST.fullmatch(host) or not _PLAIN_PATH.fullmatch(path):
+        return str(request.url), request.url.path
+    return f"{request.scope['scheme']}://{host}{path}", path
+
+
+def _response(reply: Reply, event_id: str) -> Response:
+    ours = {
+        "Ninelives-Event-ID": event_id,
+        "AutoKitteh-Event-ID": event_id,
+        "Content-Security-Policy": "sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+    every = {"Cache-Control": "no-cache", **reply.headers, **ours}
     if reply.rest is None:
         return Response(reply.body, status_code=reply.status, headers=every)
 
