@@ -39,6 +39,21 @@ def test_an_id_sorts_by_its_time_and_is_a_uuid_of_version_7():
     assert ids.earliest("evt", made) <= f"evt_{ids.new('x').removeprefix('x_')}"
 
 
+def test_ids_that_are_made_together_ascend_and_are_of_the_same_form():
+    """
+    Each is a UUID of version 7 of now; no two are alike, and their order is that of the list.
+    """
+    found = ids.several("evt", 500)
+    numbers = [number_of(text.removeprefix("evt_")) for text in found]
+    made = [datetime.fromtimestamp((number >> 80) / 1000, UTC) for number in numbers]
+
+    assert all(ids.is_id(text, "evt") for text in found)
+    assert found == sorted(set(found))
+    assert {((number >> 76) & 0xF, (number >> 62) & 0b11) for number in numbers} == {(7, 0b10)}
+    assert all(abs((datetime.now(UTC) - at).total_seconds()) < 60 for at in made)
+    assert ids.several("evt", 0) == []
+
+
 def test_slugs_are_long_and_all_different():
     """
     160 bits in 32 characters of an alphabet that goes into any address.

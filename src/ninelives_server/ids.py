@@ -25,6 +25,8 @@ ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 #: Two characters for each 10 bits.
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LENGTH = 26  # characters for 128 bits
+_RANDOM = 10  # bytes for the 74 random bits
+_LOW = (1 << 62) - 1
 
 
 def _encode(number: int, length: int = _LENGTH) -> str:
@@ -34,10 +36,21 @@ def _encode(number: int, length: int = _LENGTH) -> str:
 
 def new(prefix: str) -> str:
     """Make an id such as `prj_…`; ids made later sort after it (to the millisecond)."""
-    stamp = time.time_ns() // 1_000_000
-    tail = secrets.randbits(74)
-    number = (stamp << 80) | (0x7 << 76) | ((tail >> 62) << 64) | (0b10 << 62) | (tail & (1 << 62) - 1)
-    return f"{prefix}_{_encode(number)}"
+    return f"{prefix}_{_encode(_number(time.time_ns() // 1_000_000, secrets.token_bytes(_RANDOM)))}"
+
+
+def several(prefix: str, count: int) -> list[str]:
+    """Make ids in ascending order, of one time; much cheaper than one by one."""
+    stamp, drawn = time.time_ns() // 1_000_000, secrets.token_bytes(_RANDOM * count)
+    starts = range(0, len(drawn), _RANDOM)
+    numbers = sorted(_number(stamp, drawn[start : start + _RANDOM]) for start in starts)
+    return [f"{prefix}_{_encode(number)}" for number in numbers]
+
+
+def _number(stamp: int, drawn: bytes) -> int:
+    """Return a UUIDv7 of a time, in milliseconds, and 74 of the random bits."""
+    tail = int.from_bytes(drawn)
+    return stamp << 80 | 0x7 << 76 | (tail >> 62 & 0xFFF) << 64 | 0b10 << 62 | tail & _LOW
 
 
 def earliest(prefix: str, at: datetime) -> str:

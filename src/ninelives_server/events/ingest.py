@@ -119,15 +119,16 @@ class Ingest:
             return []
         orgs = orgs or events.orgs_of(tx, {event.project_id for event in new})
         bodies = encoded or [encode(event.data) for event in new]
+        # Ids ascend, so that events keep the order in which they came.
         sealed = [
             SealedEvent(
-                id=event_id,
+                id=EventId(event_id),
                 new=event,
                 sealed_data=self._vault.seal(tx, event.project_id, data_context(event_id), body),
                 outcomes=outcomes,
             )
             for event_id, event, body, outcomes in zip(
-                _ids(len(new)), new, bodies, self._settling.outcomes(tx, new), strict=True
+                ids.several("evt", len(new)), new, bodies, self._settling.outcomes(tx, new), strict=True
             )
             if event.project_id in orgs
         ]
@@ -180,11 +181,6 @@ def _put(tx: Tx, subscription: Subscription, event: SealedEvent) -> None:
         topic=subscription.id,
         event_id=event.id,
     )
-
-
-def _ids(count: int) -> list[EventId]:
-    """Return new ids in ascending order, so that events keep the order in which they came."""
-    return sorted(EventId(ids.new("evt")) for _ in range(count))
 
 
 def _recorded(tx: Tx, sealed: Sequence[SealedEvent], added: set[EventId]) -> list[Recorded]:

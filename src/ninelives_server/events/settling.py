@@ -5,7 +5,7 @@ row and unit, and costs no second one. All others are left to `events.dispatch`,
 and says what is wrong with a trigger: here nothing but a filter's plain no counts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 from ninelives_server.errors import Invalid
@@ -35,24 +35,43 @@ class Settling:
 
     def outcomes(self, tx: Tx, new: Sequence[NewEvent]) -> list[Sequence[Mapping[str, str]] | None]:
         """Return for each event what became of it where that is nothing; `None` where dispatch decides."""
-        candidates = cache(partial(triggers.candidates, tx))
+        questions = cache(partial(_question, cache(partial(triggers.candidates, tx))))
         return [
             None
             if event.memo.get(ENTRYPOINT) or event.memo.get(DEPLOYMENT)
-            else self._kept_out(candidates(event.project_id, event.trigger_id, event.connection_id), event)
+            else self._kept_out(
+                questions(event.project_id, event.trigger_id, event.connection_id, event.event_type), event
+            )
             for event in new
         ]
 
     def _kept_out(
-        self, candidates: Sequence[Candidate], event: NewEvent
+        self, question: Sequence[Candidate] | None, event: NewEvent
     ) -> Sequence[Mapping[str, str]] | None:
-        """Return the outcomes of an event that all filters keep out; without triggers dispatch says why."""
-        if not candidates:
+        """Return the outcomes of an event that the filters of all these triggers keep out."""
+        if question is None:
             return None
-        concerned = [trigger for trigger in candidates if wants(trigger, event.event_type)]
         try:
-            if any(self._filters.matches(t.filter, event.data, event.event_type) for t in concerned):
+            if any(self._filters.matches(t.filter, event.data, event.event_type) for t in question):
                 return None
         except Invalid:
             return None
-        return [{"trigger_id": t.id, "trigger": t.name, "outcome": "filtered"} for t in concerned]
+        return [{"trigger_id": t.id, "trigger": t.name, "outcome": "filtered"} for t in question]
+
+
+def _question(
+    candidates: Callable[[str, str | None, str | None], Sequence[Candidate]],
+    project_id: str,
+    trigger_id: str | None,
+    connection_id: str | None,
+    event_type: str,
+) -> Sequence[Candidate] | None:
+    """Return the triggers whose filters say whether anything is wanted of events of one source and type.
+
+    `None` where no filter can say so: a trigger has none, or there is no trigger or no deployment, which
+    dispatch explains.
+    """
+    known = candidates(project_id, trigger_id, connection_id)
+    concerned = [trigger for trigger in known if wants(trigger, event_type)]
+    is_open = not known or any(not trigger.filter.strip() for trigger in concerned)
+    return None if is_open else concerned

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +16,6 @@ from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
-from ninelives_server import ids
 from ninelives_server.errors import Invalid, NinelivesError, NotFound, TooLarge, Unauthenticated
 from ninelives_server.events import callers
 from ninelives_server.events.grouped import Grouped
@@ -199,7 +199,7 @@ def _source_key(trigger_id: str, headers: Mapping[str, str]) -> str:
         if value := headers.get(name):
             digest = hashlib.sha256(f"{name}:{value}".encode()).hexdigest()
             return f"webhook:{trigger_id}:{digest}"
-    return f"webhook:{trigger_id}:{ids.new_slug()}"
+    return f"webhook:{trigger_id}:{secrets.token_hex(16)}"
 
 
 def _traceparent(value: str) -> str | None:

@@ -148,7 +148,7 @@ def _row(event: SealedEvent, org_id: str, now: Any) -> tuple[Any, ...]:
         new.record_id,
         new.traceparent,
         None if outcomes is None else now,
-        _JSON.encode([*map(dict, outcomes or ())]),
+        _JSON.encode([*map(dict, outcomes)]) if outcomes else "[]",
         now,
         new.created_by,
     )

@@ -7,6 +7,7 @@ fence: whoever writes with an older fence changes nothing and is told so.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from ninelives_server import ids
 from ninelives_server.errors import Conflict
 from ninelives_server.ids import OrgId
 from ninelives_server.model.events import Stream
+from ninelives_server.store import driver
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import (
     connections,
@@ -173,7 +175,20 @@ def _fenced(tx: Tx, stream_id: str, fence: int, values: Mapping[str, Any]) -> No
         streams.update().where(streams.c.id == stream_id, streams.c.fence == fence).values(**values)
     )
     if not done.rowcount:
-        raise LeaseLost(f"stream {stream_id} is read by another server now")
+        raise _lost(stream_id)
+
+
+def _lost(stream_id: str) -> LeaseLost:
+    return LeaseLost(f"stream {stream_id} is read by another server now")
+
+
+# Each batch passes these.
+_SAVE_SQLITE = "UPDATE streams SET cursor = ?, cursor_at = ?, {} = ? WHERE id = ? AND fence = ?"
+_SAVE_POSTGRES = (
+    "UPDATE streams SET cursor = new.cursor, cursor_at = new.at, {} = new.seen FROM unnest($1::bytea[], "
+    "$2::timestamptz[], $3::timestamptz[], $4::text[], $5::int[]) AS new(cursor, at, seen, of, fence) "
+    "WHERE streams.id = new.of AND streams.fence = new.fence"
+)
 
 
 def save_cursor(tx: Tx, save: CursorSave) -> None:
@@ -183,12 +198,10 @@ def save_cursor(tx: Tx, save: CursorSave) -> None:
         LeaseLost: The fence is not the newest.
     """
     seen = "last_event_at" if save.events else "last_keepalive_at"
-    _fenced(
-        tx,
-        save.stream_id,
-        save.fence,
-        {"cursor": save.cursor, "cursor_at": tx.now, seen: tx.now},
-    )
+    now = tx.now if driver.sqlite(tx) is None else driver.sqlite_time(tx.now)
+    values = (save.cursor, now, now, save.stream_id, save.fence)
+    if not driver.update(tx, _SAVE_SQLITE.format(seen), _SAVE_POSTGRES.format(seen), [values]):
+        raise _lost(save.stream_id)
     tx.notify("stream", save.stream_id)
 
 
@@ -290,11 +303,18 @@ def wishes(tx: Tx, key: StreamKey | None = None) -> list[Wish]:
 
     A trigger and its connection are of the same org, and of the same project where the connection has one.
     """
+    values = {} if key is None else {"of": key.org_id, "kind": key.integration, "account": key.account_key}
     return [
         Wish(**row)
-        for query in (_by_triggers(), _by_subscriptions())
-        for row in tx.connection.execute(_of_account(query, key)).mappings()
+        for query in _wishes(of_account=key is not None)
+        for row in tx.connection.execute(query, values).mappings()
     ]
+
+
+@cache
+def _wishes(*, of_account: bool) -> list[sa.Select[Any]]:
+    """Return what `wishes` asks, for each batch of a stream: to build it takes longer than to run it."""
+    return [_of_account(query) if of_account else query for query in (_by_triggers(), _by_subscriptions())]
 
 
 def _by_triggers() -> sa.Select[Any]:
@@ -344,11 +364,9 @@ def _by_subscriptions() -> sa.Select[Any]:
     )
 
 
-def _of_account(query: sa.Select[Any], key: StreamKey | None) -> sa.Select[Any]:
-    if key is None:
-        return query
+def _of_account(query: sa.Select[Any]) -> sa.Select[Any]:
     return query.where(
-        connections.c.org_id == key.org_id,
-        connections.c.integration == key.integration,
-        connections.c.account_key == key.account_key,
+        connections.c.org_id == sa.bindparam("of"),
+        connections.c.integration == sa.bindparam("kind"),
+        connections.c.account_key == sa.bindparam("account"),
     )
