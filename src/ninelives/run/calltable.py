@@ -404,8 +404,8 @@ ENDED: Final = frozenset(
     }
 )
 
-#: Handles that keep what they were told: cookies, for one. A step that changes one records the change.
-STATEFUL: Final = frozenset({"requests.sessions.Session"})
+#: Connections that begin anew by themselves: what they were in the middle of is known otherwise.
+RECONNECTING: Final = frozenset({"http.client.HTTPConnection", "http.client.HTTPSConnection"})
 
 #: What takes items of an iterable only as it is asked for its own: it is given a recorded iterator.
 LAZY: Final = frozenset(

@@ -47,10 +47,12 @@ class Tracked:
 
     Attributes:
         containers: All that are reached, in the order of a walk; the numbers in a record are places here.
+        has_lost_receiver: The receiver could be recorded before the call, and cannot be any more.
     """
 
     __slots__ = (
         "_before", "_digests", "_pickles", "_reach", "_receiver", "_receiver_before", "_roots", "containers",
+        "has_lost_receiver",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +78,7 @@ class Tracked:
             self.containers.append(receiver)  # always the last
         self._before: list[bytes | None] = []
         self._receiver_before: bytes | None = None
+        self.has_lost_receiver = False
 
     def look(self) -> None:
         """Remember how the arguments look, before a call that may change them."""
@@ -96,6 +99,7 @@ class Tracked:
             if before is not None and self._digest(root) != before:
                 found.extend((index, _content(self.containers[index])) for index in reach)
         after = None if self._receiver_before is None else _pickled(self._receiver, self._pickles)
+        self.has_lost_receiver = after is None and self._receiver_before is not None
         if after is not None and after != self._receiver_before:
             found.append((len(self.containers) - 1, Whole(after)))
         return found
@@ -130,7 +134,7 @@ def _keeps_state(cls: type, receiver: Any) -> bool:
     """Tell whether a library's object may be changed by its own methods, and a pickle would show it."""
     if type(getattr(receiver, "__dict__", None)) is not dict:
         return False
-    return not calltable.is_handle(cls) or type_name(cls) in calltable.STATEFUL
+    return type_name(cls) not in calltable.RECONNECTING
 
 
 #: Classes whose objects do not pickle, or hold a secret; they are not tried again.

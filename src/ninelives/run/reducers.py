@@ -8,9 +8,12 @@ The other way round, answers whose body somebody wants to stream do not pickle h
 import http.client
 import io
 import pickle
+import socket
 import sqlite3
 import urllib.error
 from typing import Any
+
+_NO_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
 #: Answers with a longer body, or one of unknown length, are live. bytes
 _LONGEST_BODY = 1_000_000
@@ -21,6 +24,8 @@ _ANSWER = ("code", "headers", "msg", "reason", "status", "url", "version", "will
 def override(_pickler: object, value: Any) -> Any:
     """Return how a value is made again, or `NotImplemented` (`pickle.Pickler.reducer_override`)."""
     cls = type(value)
+    if value is _NO_TIMEOUT:
+        return _no_timeout, ()
     if cls is sqlite3.Row:
         return _row, (tuple(value.keys()), tuple(value))
     if cls is http.client.HTTPResponse:
@@ -43,6 +48,11 @@ def override(_pickler: object, value: Any) -> Any:
     if cls.__name__ == "Response" and _is_unread(cls, value):
         raise pickle.PicklingError("an answer whose body is still to be read is live")
     return NotImplemented
+
+
+def _no_timeout() -> Any:
+    """Return what says that no time-out was given: libraries ask whether it is this very object."""
+    return _NO_TIMEOUT
 
 
 def _is_httpx(cls: type) -> bool:
@@ -83,6 +93,8 @@ def _body(answer: Any) -> bytes | None:
         return None
     body = answer.read()
     _put(answer, body)
+    # Its connection may send the next request: it waits for no more of this answer.
+    answer.isclosed = lambda: True  # type: ignore[method-assign]
     return body
 
 

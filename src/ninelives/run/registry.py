@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ninelives.errors import LiveValueLost
 from ninelives.run import calltable, fields, files, transactions
 from ninelives.run.classify import class_name
 from ninelives.run.digest import type_name
@@ -51,6 +52,8 @@ class Registry:
         self._asking: set[str] = set()
         #: The key and the context of the step whose record is read, where it entered one that is lost.
         self._entering: tuple[str, Lost | None, Callable[[], Any]] = ("", None, lambda: None)
+        #: Objects, by their id, that a step left in a state that ended with its process, and that step.
+        self._left: dict[int, tuple[Any, str]] = {}
         self.has_placeholders = False
 
     def __bool__(self) -> bool:
@@ -184,6 +187,27 @@ class Registry:
     def _value(self, key: str) -> Any:
         kept = self._values.get(key)
         return kept() if isinstance(kept, weakref.ref) else kept
+
+    def left(self, value: Any, step: str | None) -> None:
+        """Note the step that left an object in a state which is lost; `None` where nothing of it is."""
+        if step is None:
+            self._left.pop(id(value), None)
+        else:
+            self._left[id(value)] = (value, step)
+
+    def see_there(self, args: Sequence[Any]) -> None:
+        """See that a receiver is as the code left it.
+
+        Raises:
+            LiveValueLost: Its state ended with an earlier process.
+        """
+        if self._left and args and id(args[0]) in self._left:
+            step, name = self._left[id(args[0])][1], class_name(type(args[0]))
+            raise LiveValueLost(
+                f"step {step} left its {name} in a state that cannot be recorded and was lost "
+                "with its process; make what belongs together one step of your own "
+                "(@ninelives.step), or make the object in a function marked @ninelives.live"
+            )
 
     # --- references -----------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """What sync and async steps have in common: keys, digests, records, and what is read back from them."""
 
 import functools
+import http.client
 import inspect
 import tempfile
 import time
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from ninelives.errors import LiveValueLost, StepInterrupted
 from ninelives.host import Function, Mark, Retry
-from ninelives.run import changes, codec, live, queries, tracebacks
+from ninelives.run import changes, codec, live, queries, tracebacks, transactions
 from ninelives.run.changes import Tracked
 from ninelives.run.codec import ChangesLost, Outcome
 from ninelives.run.core import STARTED, Core, too_large
@@ -25,6 +26,8 @@ _wall = time.time
 #: In front of the body of a step whose call returned a coroutine, or another object to be awaited.
 AWAITED: Final = b"a"
 PENDING: Final = b"A"
+#: What a record says of its step's receiver, among the states of live values.
+_RECEIVER: Final = "receiver"
 #: What an unmarked call gets.
 PLAIN: Final = Mark(kind="step", retry=Retry(times=0))
 
@@ -131,6 +134,7 @@ class Stepping:
         body, states = codec.split_states(record.body)
         if states:
             record = record._replace(body=body)
+            self._note_receiver(step, states.pop(_RECEIVER, None), record.seq)
             self._registry.apply(states)
         if record.status == "live":
             return passed(self._lost_value(step, record))
@@ -146,6 +150,12 @@ class Stepping:
             )
             return Outcome("error", b"", lost)
         return handed_out(found, record.seq)
+
+    def _note_receiver(self, step: Step, is_lost: bool | None, seq: int) -> None:
+        """Note whether a step that is replayed left its receiver in a state that ended with its process."""
+        args = _all_args(step.fn, step.args)
+        if is_lost is not None and args:
+            self._registry.left(args[0], f"{step.name} (record {seq})" if is_lost else None)
 
     def _on_cursor(self, step: Step, found: Outcome) -> None:
         """Note a call of a lost cursor: it is made again with what it asked, and the rows that it gave."""
@@ -211,6 +221,9 @@ class Stepping:
     def _call(self, step: Step) -> Any:
         """Call the function, with real values for those that were lost."""
         args, kwargs = step.args, step.kwargs
+        if step.name.endswith((".close", ".__exit__")):
+            self._note_receiver(step, False, 0)
+        self._registry.see_there(_all_args(step.fn, args))
         if self._registry.has_placeholders:
             if _only_leaves(step):
                 return _nothing() if inspect.iscoroutinefunction(step.fn) else None
@@ -226,8 +239,7 @@ class Stepping:
         if is_error and core.past.count:
             _explain(value)
         outcome = core.codec.error(value, step.tracked) if is_error else self._outcome(step, value)
-        if self._registry:
-            outcome = self._with_states(step, outcome)
+        outcome = self._with_states(step, outcome)
         large = too_large(step.name, outcome.body)
         if large is not None:
             outcome = core.codec.error(large, None)
@@ -240,7 +252,11 @@ class Stepping:
     def _with_states(self, step: Step, outcome: Outcome) -> Outcome:
         """Add how live values are after the step: their attributes, where files stand, open transactions."""
         touch = queries.touch(step.name, step.args, step.kwargs)
-        states = self._registry.states(_all_args(step.fn, step.args), touch)
+        args = _all_args(step.fn, step.args)
+        states = self._registry.states(args, touch) if self._registry else {}
+        is_lost = _is_receiver_lost(step, args)
+        if is_lost is not None:
+            states[_RECEIVER] = is_lost
         return outcome._replace(body=codec.with_states(outcome.body, states)) if states else outcome
 
     def _outcome(self, step: Step, value: Any) -> Outcome:
@@ -302,6 +318,13 @@ def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(fn, _METHODS) and fn.__self__ is not None and type(fn.__self__) is not types.ModuleType:
         return (fn.__self__, *args)
     return args
+
+
+def _is_receiver_lost(step: Step, args: tuple[Any, ...]) -> bool | None:
+    """Tell whether a step left its receiver in a state that ends with the process; `None`: as before."""
+    if len(args) > len(step.args) and isinstance(args[0], http.client.HTTPConnection):
+        return transactions.is_asking(args[0])
+    return True if step.tracked is not None and step.tracked.has_lost_receiver else None
 
 
 def _only_leaves(step: Step) -> bool:

@@ -17,6 +17,11 @@ def may_begin(value: Any) -> bool:
     )
 
 
+def is_asking(connection: Any) -> bool:
+    """Tell whether a connection of `http.client` is in the middle of a request."""
+    return bool(getattr(connection, "_HTTPConnection__state", "Idle") != "Idle")
+
+
 def is_open(connection: Any) -> bool:
     """Tell whether a connection, or session, has begun a transaction; nothing is asked of the database."""
     try:

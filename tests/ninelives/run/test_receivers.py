@@ -1,0 +1,90 @@
+"""Objects of libraries whose methods change them: recorded while they can be."""
+
+from textwrap import dedent
+
+from ninelives_server.testing.session_harness import Journal
+
+LINE = """
+    import socket
+
+    class Line:
+        def __init__(self):
+            self.name, self.end = "", None
+
+        def rename(self, name):
+            self.name = name
+
+        def connect(self):
+            self.end = socket.socketpair()
+
+        def send(self, text):
+            self.end[0].sendall(text.encode())
+            return self.end[1].recv(99).decode() + self.name
+
+        def close(self):
+            self.end = None
+"""
+
+
+def test_an_object_whose_state_cannot_be_recorded_any_more_is_lost_with_it(harness, program, tmp_path):
+    """It could be, until it was connected: after a crash it would not be what the code left."""
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        import lineslib
+        import ninelives
+
+        def main(event):
+            line, found = lineslib.Line(), []
+            line.rename("!")
+            line.connect()
+            try:
+                found.append(line.send("one"))
+            except ninelives.LiveValueLost as error:
+                found.append(str(error))
+            line.close()
+            line.connect()
+            return [*found, line.send("two")]
+        """.replace("LIBRARY", repr(str(tmp_path / "library")))
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "lineslib.py").write_text(dedent(LINE))
+
+    whole, journal = harness.run(made), Journal()
+    harness.run(made, journal, kill_after=3)
+    again = harness.run(made, journal)
+
+    assert whole.result == harness.run(made, whole.journal.copy()).result == ["one!", "two!"]
+    assert again.result[1] == "two!"
+    assert "step lineslib.Line.connect (record 3) left its lineslib.Line in a state" in again.result[0]
+
+
+def test_a_connection_in_the_middle_of_a_request_is_lost_and_one_between_them_is_not(
+    harness, program, outside
+):
+    """The answer would never come: a connection that begins anew knows nothing of the request."""
+    made = program(
+        """
+        import http.client, json
+
+        def main(event):
+            line = http.client.HTTPConnection(event.data.url.removeprefix("http://"))
+            found = []
+            for page in (1, 2):
+                line.request("GET", f"/orders?page={page}")
+                found.append(json.loads(line.getresponse().read())["next"])
+            line.close()
+            return found
+        """,
+        data={"url": outside.url},
+    )
+
+    whole, within, between = harness.run(made), Journal(), Journal()
+    harness.run(made, within, kill_after=2)
+    harness.run(
+        made, between, kill_after=whole.journal.steps().index("http.client.HTTPConnection.request", 2)
+    )
+
+    assert "HTTPConnection.request (record 2) left its" in harness.run(made, within).error["message"]
+    assert harness.run(made, between).result == whole.result == [2, 3]
