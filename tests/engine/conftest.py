@@ -1,7 +1,5 @@
 """A real Temporal, the engine on it, and a host that runs sessions."""
 
-import asyncio
-import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,12 +9,10 @@ import pytest
 for folder in ("sessions", "engine"):
     sys.path.insert(0, str(Path(__file__).parent.parent / folder))
 
-from host import Host  # noqa: E402
+from host import Host, Server  # noqa: E402
 from world import World  # noqa: E402
 
-from ninelives_server.engine.client import Engine  # noqa: E402
 from ninelives_server.engine.embedded import EmbeddedTemporal  # noqa: E402
-from ninelives_server.engine.starter import Starter, looking  # noqa: E402
 from ninelives_server.store.core import Store  # noqa: E402
 from ninelives_server.vault.vault import Vault  # noqa: E402
 
@@ -33,32 +29,6 @@ async def temporal(tmp_path: Path) -> AsyncIterator[EmbeddedTemporal]:
 async def world(sqlite: Store, vault: Vault) -> World:
     """One project with a build in service."""
     return await World.made(sqlite, vault)
-
-
-class Server:
-    """What a server runs of the engine."""
-
-    def __init__(self, world: World, temporal: EmbeddedTemporal) -> None:
-        self.world = world
-        self.engine = Engine(
-            address=temporal.address,
-            secret=temporal.secret,
-            namespace="default",
-            look=looking(world.journal),
-        )
-        self.starter = Starter(store=world.store, engine=self.engine)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator["Server"]:
-        tasks = [asyncio.create_task(self.engine.run()), asyncio.create_task(self.starter.run())]
-        try:
-            async with asyncio.timeout(60):
-                await self.engine.connected()
-            yield self
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A worker without processes: claims sessions from the real journal and does with them what a test says."""
+"""A server's side of the engine, and a worker without processes: it claims sessions and does what a test says."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,9 @@ from temporalio import activity
 from temporalio.worker import Worker
 from world import World
 
+from ninelives_server.engine.client import Engine
 from ninelives_server.engine.embedded import EmbeddedTemporal
+from ninelives_server.engine.starter import Starter, looking
 from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
 from ninelives_server.sessions.journal import Claimed
 
@@ -82,3 +84,29 @@ class Host:
             while not predicate():
                 self.changed.clear()
                 await self.changed.wait()
+
+
+class Server:
+    """What a server runs of the engine."""
+
+    def __init__(self, world: World, temporal: EmbeddedTemporal) -> None:
+        self.world = world
+        self.engine = Engine(
+            address=temporal.address,
+            secret=temporal.secret,
+            namespace="default",
+            look=looking(world.journal),
+        )
+        self.starter = Starter(store=world.store, engine=self.engine)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Server"]:
+        tasks = [asyncio.create_task(self.engine.run()), asyncio.create_task(self.starter.run())]
+        try:
+            async with asyncio.timeout(60):
+                await self.engine.connected()
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
