@@ -120,7 +120,7 @@ class RetentionSettings(BaseModel):
     """`NINELIVES_RETENTION__…`: days that things are kept where a project says nothing; 0 is for ever."""
 
     events: int = Field(default=30, ge=0)
-    sessions: int = Field(default=90, ge=0)
+    sessions: int = Field(default=30, ge=0)
     logs: int = Field(default=30, ge=0)
     audit: int = Field(default=365, ge=0)
 

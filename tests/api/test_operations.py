@@ -184,7 +184,7 @@ def test_no_query_and_no_secret_is_logged(site: Site, things: Things):
 
 def test_a_projects_retention_can_be_set(site: Site):
     """
-    In days for sessions, events and logs; 90, 30 and 30 at first, 0 for ever, and what is left out stays.
+    In days for sessions, events and logs; 30 at first, 0 for ever, and what is left out stays.
     """
     project = site.good(site.ask("POST", "/projects", json={"name": a_name()}))
     path = f"/projects/{project['id']}/retention"
@@ -192,7 +192,7 @@ def test_a_projects_retention_can_be_set(site: Site):
     changed = site.good(site.ask("PUT", path, json={"sessions": 7, "events": 0}))
     bad = site.ask("PUT", path, json={"logs": -1})
 
-    assert [project[f"retain_{name}"] for name in ("sessions", "events", "logs")] == [90, 30, 30]
+    assert [project[f"retain_{name}"] for name in ("sessions", "events", "logs")] == [30, 30, 30]
     assert [changed[f"retain_{name}"] for name in ("sessions", "events", "logs")] == [7, 0, 30]
     assert bad.status_code == 422
     assert site.get(f"/projects/{project['id']}")["retain_sessions"] == 7

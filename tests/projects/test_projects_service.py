@@ -31,7 +31,7 @@ async def test_a_project_can_be_made_by_hand(projects: Projects, ada: Actor):
     assert await projects.get(ada, "first") == made
     assert await projects.get(ada, made.id) == made
     assert [p.name for p in await projects.list(ada)] == ["first"]
-    assert (made.retain_sessions, made.retain_events, made.retain_logs) == (90, 30, 30)
+    assert (made.retain_sessions, made.retain_events, made.retain_logs) == (30, 30, 30)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "ä", "-a", "x" * 101, "a/b", "prj_" + "0" * 26])

@@ -75,7 +75,7 @@ class Projects:
             filters: Knows the language of filters.
             resolver: Finds exact packages.
             grants: Ends grants at their providers.
-            retention: For new projects; what the settings have where it is not given.
+            retention: For new projects; 30 days of everything where it is not given.
             unreachable: Why webhooks cannot be called from outside; empty where they can.
         """
         self._filters = filters
@@ -83,7 +83,7 @@ class Projects:
         self._vault = vault
         self._registry = registry
         self._grants = grants
-        self._days = retention or RetentionSettings()
+        self._days = retention or RetentionSettings(sessions=30, events=30, logs=30)
         self._deploys = Deploys(
             store=store,
             vault=vault,
