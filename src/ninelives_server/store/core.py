@@ -36,6 +36,8 @@ T = TypeVar("T")
 
 #: How long a connection of SQLite waits for another one. seconds
 _BUSY_SECONDS = 30
+#: All notices of a unit at once.
+_TELL = "SELECT pg_notify($1, told) FROM unnest($2::text[]) AS told"
 #: Between attempts to listen to a PostgreSQL that is away. seconds
 _LISTEN_RETRY = 0.5
 
@@ -341,9 +343,9 @@ class PostgresStore:
         now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         tx = Tx(connection, now)
         result = work(tx)
-        if tell:
-            for channel, thing_id in dict.fromkeys(tx.notices):
-                connection.execute(sa.select(sa.func.pg_notify(self.CHANNEL, f"{channel} {thing_id}")))
+        if tell and tx.notices:
+            told = [f"{channel} {thing_id}" for channel, thing_id in dict.fromkeys(tx.notices)]
+            connection.exec_driver_sql(_TELL, (self.CHANNEL, told))
         return result
 
 
