@@ -251,9 +251,10 @@ class Stepping:
 
     def _with_states(self, step: Step, outcome: Outcome) -> Outcome:
         """Add how live values are after the step: their attributes, where files stand, open transactions."""
-        touch = queries.touch(step.name, step.args, step.kwargs)
         args = _all_args(step.fn, step.args)
-        states = self._registry.states(args, touch) if self._registry else {}
+        states = {}
+        if self._registry:
+            states = self._registry.states(args, queries.touch(step.name, step.args, step.kwargs))
         is_lost = _is_receiver_lost(step, args)
         if is_lost is not None:
             states[_RECEIVER] = is_lost
