@@ -132,7 +132,8 @@ async def serving(options: Options) -> AsyncIterator[Running]:
 
 
 def _listen(bind: str, port: int) -> socket.socket:
-    found = socket.create_server((bind, port))
+    # Made anew from its descriptor it knows its protocol, and asyncio sets TCP_NODELAY on what is accepted.
+    found = socket.socket(fileno=socket.create_server((bind, port)).detach())
     found.setblocking(False)
     return found
 
