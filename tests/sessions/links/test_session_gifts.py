@@ -1,11 +1,10 @@
 """Sessions that the server gives to a worker which has room, without asking Temporal first."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record
+from conversation import PATIENCE, FakeWorker, Scheduler, a_record
 from world import World
 
 from ninelives.run.wire import Frame
@@ -13,31 +12,6 @@ from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.crowd import FORGOTTEN, Crowd
 from ninelives_server.sessions.links import Links
 from ninelives_server.store import sessions
-from ninelives_server.store.core import Store
-from ninelives_server.vault.vault import Vault
-
-
-@pytest.fixture
-async def world(sqlite: Store, vault: Vault) -> World:
-    """The dialogue is the same on every database."""
-    return await World.made(sqlite, vault)
-
-
-@pytest.fixture
-def scheduler() -> Scheduler:
-    return Scheduler()
-
-
-@pytest.fixture
-async def links(world: World, scheduler: Scheduler) -> AsyncIterator[Links]:
-    links = Links(
-        store=world.store, journal=world.journal, tokens=Tokens(), scheduler=scheduler, grace=0.2, beat=0.1
-    )
-    task = asyncio.create_task(links.run())
-    await asyncio.sleep(0)
-    yield links
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def a_worker(links: Links, worker_id: str = "wrk_1", **about: object) -> FakeWorker:
