@@ -53,13 +53,14 @@ class Stage:
 
     def post(self, name: str, trigger: str, **options: Any) -> str:
         """Call a webhook, and return the id of the session that it starts."""
-        before = {s["id"] for s in self.sessions(name)}
         answer = httpx2.post(self.hook(name, trigger), timeout=60, trust_env=False, **options)
         assert answer.status_code == 202, answer.text
-        assert answer.headers["AutoKitteh-Event-ID"] == answer.json()["event_id"]
+        event_id = answer.json()["event_id"]
+        assert answer.headers["AutoKitteh-Event-ID"] == event_id
 
         def look() -> str | None:
-            return next((s["id"] for s in self.sessions(name) if s["id"] not in before), None)
+            # Not the newest session: that may be a child of the one that the event started.
+            return next((s["id"] for s in self.sessions(name) if s["event_id"] == event_id), None)
 
         return running.until("a session to start", look)
 

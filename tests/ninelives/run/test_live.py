@@ -404,7 +404,7 @@ def test_a_context_of_a_generator_is_entered_once(zygote, program, tmp_path):
     whole = zygote.run(made)
     made_again, in_it = Journal(), Journal()
     zygote.run(made, made_again, kill_after=1)
-    zygote.run(made, in_it, kill_after=3)
+    zygote.run(made, in_it, kill_after=2)
     lost = zygote.run(made, in_it)
 
     assert zygote.run(made, made_again).result == whole.result == "key"
