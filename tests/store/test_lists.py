@@ -35,7 +35,8 @@ def plan_of(tx: Tx, ask: Callable[[], Any]) -> str:
     [
         (Filters(), "ix_sessions_org_id_created_at_id"),
         (Filters(project_id="prj"), "ix_sessions_project_id_org_id_created_at_id"),
-        (Filters(trigger_id="trg"), "ix_sessions_org_id_created_at_id"),
+        (Filters(trigger_id="trg"), "ix_sessions_org_id_trigger_id_created_at_id"),
+        (Filters(trigger_id="trg", project_id="prj"), "ix_sessions_org_id_trigger_id_created_at_id"),
         (Filters(state=SessionState.ERROR), "ix_sessions_org_id_state_created_at_id"),
         (Filters(state=SessionState.ERROR, project_id="prj"), "ix_sessions_org_id_state_created_at_id"),
     ],

@@ -66,15 +66,16 @@ async def test_migrations_make_the_tables_of_the_code(empty):
     assert await with_store(empty, compare) == []
 
 
-async def test_a_database_of_the_first_schema_is_upgraded_with_what_is_in_it(empty):
+@pytest.mark.parametrize("older", ["0001", "0002"])
+async def test_a_database_of_an_older_schema_is_upgraded_with_what_is_in_it(empty, older: str):
     """
     Rows stay, and the tables are those of the code afterwards.
     """
-    await upgraded_to(empty, "0001")
+    await upgraded_to(empty, older)
     made = sa.insert(metadata.tables["orgs"]).values(id="org_1", name="acme", created_at=NOW, created_by="x")
     await with_store(empty, lambda tx: tx.connection.execute(made))
 
-    assert await schema.migrated(*empty) == ("0001", schema.head())
+    assert await schema.migrated(*empty) == (older, schema.head())
 
     def look(tx):
         kept = tx.connection.execute(sa.select(metadata.tables["orgs"].c.name)).scalars().all()

@@ -352,7 +352,7 @@ sessions = sa.Table(
     # In the order of the lists, so that a page of an org's, or of one project's, reads nothing else.
     sa.Index("ix_sessions_org_id_created_at_id", "org_id", "created_at", "id"),
     sa.Index("ix_sessions_project_id_org_id_created_at_id", "project_id", "org_id", "created_at", "id"),
-    # What failed, or runs, may be a handful among very many; so may the sessions of one record.
+    # What failed, or runs, may be a handful among very many; so may the sessions of one record or trigger.
     sa.Index("ix_sessions_org_id_state_created_at_id", "org_id", "state", "created_at", "id"),
     sa.Index(
         "ix_sessions_org_id_record_id_created_at_id",
@@ -362,6 +362,15 @@ sessions = sa.Table(
         "id",
         sqlite_where=sa.text("record_id IS NOT NULL"),
         postgresql_where=sa.text("record_id IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_sessions_org_id_trigger_id_created_at_id",
+        "org_id",
+        "trigger_id",
+        "created_at",
+        "id",
+        sqlite_where=sa.text("trigger_id IS NOT NULL"),
+        postgresql_where=sa.text("trigger_id IS NOT NULL"),
     ),
     sa.Index("ix_sessions_state_wake_at", "state", "wake_at"),
     sa.Index("ix_sessions_deployment_id_ended_at", "deployment_id", "ended_at"),
