@@ -165,7 +165,7 @@ def init(connection: str, no_wait: bool, pairs: tuple[str, ...], output: str) ->
     out.say(f"open this address in a browser within ten minutes:\n\n  {start['url']}\n")
     out.say(f"it may ask for this code: {start['code']}\n\nwaiting …")
     is_done = _await_flow(client, start["flow_id"])
-    document = client.call("GET", f"/connections/{connection_id}")
+    document = lasting(lambda _: client.call("GET", f"/connections/{connection_id}"), Patience(has_met=True))
     out.document(output, document, out.fields)
     if not is_done or document["state"] != "ok":
         raise SystemExit(FAILED)
