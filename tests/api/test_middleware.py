@@ -1,6 +1,7 @@
 """What every request passes."""
 
 import json
+from urllib.parse import unquote
 
 import pytest
 import structlog
@@ -29,7 +30,8 @@ async def ask(gate_settings, *, host, path="/x", headers=(), kind="http"):
     scope = {
         "type": kind,
         "method": "GET",
-        "path": path,
+        "path": unquote(path),
+        "raw_path": path.encode(),
         "headers": [(b"host", host.encode()), *headers],
     }
     await middleware.Gate(app, settings=gate_settings)(scope, None, send)
@@ -85,7 +87,13 @@ async def test_a_foreign_host_opens_no_websocket():
 
 @pytest.mark.parametrize(
     ("asked", "path"),
-    [("/nine/api", "/api"), ("/nine", "/"), ("/ninety/api", "/ninety/api"), ("/api", "/api")],
+    [
+        ("/nine/api", "/api"),
+        ("/nine", "/"),
+        ("/ninety/api", "/ninety/api"),
+        ("/api", "/api"),
+        ("/nine/a%20b", "/a b"),
+    ],
 )
 async def test_the_public_prefix_is_taken_off_where_a_proxy_left_it_on(asked, path):
     """
@@ -96,6 +104,7 @@ async def test_the_public_prefix_is_taken_off_where_a_proxy_left_it_on(asked, pa
     )
 
     assert seen[0]["path"] == path
+    assert seen[0]["raw_path"] == path.replace(" ", "%20").encode()
 
 
 async def test_a_request_id_is_kept_or_made():

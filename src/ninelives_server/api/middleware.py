@@ -8,7 +8,7 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -95,7 +95,11 @@ class Gate:
         for prefix in self._prefixes:
             if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
                 scope["path"] = scope["path"][len(prefix) :] or "/"
-                scope["raw_path"] = scope["path"].encode()
+                quoted = scope.get("raw_path") or b""
+                is_plain = quoted.startswith(prefix.encode())
+                scope["raw_path"] = (
+                    quoted[len(prefix) :] or b"/" if is_plain else quote(scope["path"]).encode()
+                )
                 return
 
 

@@ -7,10 +7,11 @@ request passes, it passes too (`api.middleware`).
 import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.datastructures import URL
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ninelives_server.api import bodies, problems
@@ -21,7 +22,6 @@ from ninelives_server.services import Services
 
 _BELOW = "/webhooks/"
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?")
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9._/-]*")
 
 
 class Hooks:
@@ -89,13 +89,12 @@ def _read(request: Request, slug: str, body: bytes) -> WebhookRequest:
     path: str = scope["path"]
     query: bytes = scope["query_string"]
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    raw_url, url_path = _address(request, path, query, headers)
     return WebhookRequest(
         slug=slug,
         path_suffix=path[len(_BELOW) + len(slug) + 1 :],
         method=scope["method"],
-        raw_url=raw_url,
-        path=url_path,
+        raw_url=_address(scope, query, headers),
+        path=path,
         query=parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else (),
         headers=headers,
         body=body,
@@ -103,14 +102,17 @@ def _read(request: Request, slug: str, body: bytes) -> WebhookRequest:
     )
 
 
-def _address(
-    request: Request, path: str, query: bytes, headers: Sequence[tuple[str, str]]
-) -> tuple[str, str]:
-    """Return URL and path of a request as Starlette does; without its help where nothing is to be quoted."""
+def _address(scope: Scope, query: bytes, headers: Sequence[tuple[str, str]]) -> str:
+    """Return the URL of a request as it was asked for: what its sender quoted stays quoted.
+
+    Some senders sign it, and project code can tell `a%2Fb` from `a/b` by nothing else.
+    """
     host = next((value for name, value in headers if name == "host"), "")
-    if query or not _PLAIN_HOST.fullmatch(host) or not _PLAIN_PATH.fullmatch(path):
-        return str(request.url), request.url.path
-    return f"{request.scope['scheme']}://{host}{path}", path
+    if not _PLAIN_HOST.fullmatch(host):
+        # Starlette knows what else is a host, and what stands for one that is not given.
+        host = URL(scope={**scope, "path": "/", "query_string": b""}).netloc
+    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
+    return f"{scope['scheme']}://{host}{(path + b'?' + query if query else path).decode('latin-1')}"
 
 
 def _response(reply: Reply, event_id: str) -> Response:

@@ -102,7 +102,7 @@ class Replies:
                     return _problem(502, _why(view.event))
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
-                    return _problem(504, f"no answer within {seconds:g} s")
+                    return _problem(504, f"no answer within {round(seconds, 1):g} s")
                 await _told(notice, min(left, _LOOK_EVERY))
 
     def _reply(self, event_id: str, value: Any) -> Reply:
