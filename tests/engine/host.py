@@ -8,14 +8,16 @@ from typing import Any
 
 from temporal_client import connected
 from temporalio import activity
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import Worker
 from world import World
 
 from ninelives_server.engine.client import Engine
 from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.engine.starter import Starter, looking
-from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE
+from ninelives_server.model.sessions import ACTIVITY_NAME, SESSION_QUEUE, SessionState
 from ninelives_server.sessions.journal import Claimed
+from ninelives_server.store import inbox
 
 Turn = Callable[["Host", str, int], Awaitable[dict[str, Any]]]
 
@@ -110,3 +112,35 @@ class Server:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float = 60) -> bool:
+    """Wait until the session's workflow has ended well."""
+    client = await connected(temporal)
+    async with asyncio.timeout(patience):
+        while True:
+            found = await client.get_workflow_handle(session_id).describe()
+            if found.status is not WorkflowExecutionStatus.RUNNING:
+                return found.status is WorkflowExecutionStatus.COMPLETED
+            await asyncio.sleep(0.05)
+
+
+async def until_waiting(world: World, session_id: str) -> None:
+    """Wait until a session waits."""
+    async with asyncio.timeout(60):
+        while await world.state(session_id) is not SessionState.WAITING:
+            await asyncio.sleep(0.02)
+
+
+def parks(until: timedelta | None, *, as_number: bool = False) -> Turn:
+    """Park until a time from now, or until something arrives."""
+
+    async def turn(host: Host, session_id: str, epoch: int) -> dict:
+        await host.world.store.write(
+            lambda tx: [inbox.remove(tx, i.id) for i in inbox.unread(tx, session_id)]
+        )
+        at = None if until is None else host.world.journal.clock.now() + until
+        await host.world.journal.commit([host.world.park(session_id, epoch, at)])
+        return {"outcome": "parked", "until": at and (at.timestamp() if as_number else at.isoformat())}
+
+    return turn

@@ -2,56 +2,23 @@
 
 import asyncio
 import json
-import os
-import signal
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from host import Host, Server
+from host import Host, Server, is_over, parks, until_waiting
 from temporal_client import connected
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
-from temporalio.client import WorkflowExecutionStatus
 from world import World, record
 
-from ninelives_server.engine import starter, workflow
-from ninelives_server.engine.client import Engine
+from ninelives_server.engine import workflow
 from ninelives_server.engine.embedded import EmbeddedTemporal
 from ninelives_server.engine.starter import looking
 from ninelives_server.model.sessions import CARRIED, SessionState
 from ninelives_server.store import inbox, tables
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
-
-
-async def is_over(temporal: EmbeddedTemporal, session_id: str, patience: float = 60) -> bool:
-    """Wait until the session's workflow has ended well."""
-    client = await connected(temporal)
-    async with asyncio.timeout(patience):
-        while True:
-            found = await client.get_workflow_handle(session_id).describe()
-            if found.status is not WorkflowExecutionStatus.RUNNING:
-                return found.status is WorkflowExecutionStatus.COMPLETED
-            await asyncio.sleep(0.05)
-
-
-async def until_waiting(world: World, session_id: str) -> None:
-    async with asyncio.timeout(60):
-        while await world.state(session_id) is not SessionState.WAITING:
-            await asyncio.sleep(0.02)
-
-
-def parks(until: timedelta | None, *, as_number: bool = False):
-    async def turn(host: Host, session_id: str, epoch: int) -> dict:
-        await host.world.store.write(
-            lambda tx: [inbox.remove(tx, i.id) for i in inbox.unread(tx, session_id)]
-        )
-        at = None if until is None else host.world.journal.clock.now() + until
-        await host.world.journal.commit([host.world.park(session_id, epoch, at)])
-        return {"outcome": "parked", "until": at and (at.timestamp() if as_number else at.isoformat())}
-
-    return turn
 
 
 def hangs(released: asyncio.Event):
@@ -279,79 +246,6 @@ async def test_the_history_holds_nothing_but_ids(
             assert word not in where or (where is files and word == b"access")
 
 
-# --- what happens to Temporal ---------------------------------------------------------------------
-
-
-async def test_sessions_survive_a_temporal_that_is_killed(
-    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
-):
-    """
-    It is started again; what was running, parked or made meanwhile goes on.
-    """
-    host.turns = [parks(timedelta(seconds=4))]
-    parked = await world.session()
-    await host.until(lambda: (parked.id, 1) in host.began)
-    first = temporal.pid
-    assert first is not None
-
-    os.kill(first, signal.SIGKILL)
-    made = await world.session()
-    await host.until(lambda: {(parked.id, 2), (made.id, 1)} <= set(host.began))
-
-    assert temporal.pid not in {None, first}
-    assert await is_over(temporal, parked.id)
-    assert await is_over(temporal, made.id)
-
-
-async def test_sessions_survive_a_temporal_that_has_forgotten_everything(world: World, tmp_path: Path):
-    """
-    Its database is deleted: sessions that should run are only delayed.
-    """
-    private = tmp_path / "private"
-    private.mkdir()
-    before = EmbeddedTemporal(private_dir=private, log_file=tmp_path / "log")
-    parked, waiting = await world.session(), await world.session()
-    async with (
-        before.running(),
-        Server(world, before).running(),
-        Host(world).working(before) as host,
-    ):
-        host.turns = [parks(timedelta(seconds=6)), parks(None)]
-        await host.until(lambda: len(host.began) == 2)
-        for session in (parked, waiting):
-            await until_waiting(world, session.id)
-    for path in private.glob("temporal.db*"):
-        path.unlink()
-    woken = host.began[1][0]
-    await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), woken, kind="signal", name="go"))
-    created = await world.session()
-
-    after = EmbeddedTemporal(private_dir=private, log_file=tmp_path / "log")
-    async with (
-        after.running(),
-        Server(world, after).running(),
-        Host(world).working(after) as host,
-    ):
-        await host.until(lambda: {sid for sid, _ in host.began} == {parked.id, waiting.id, created.id})
-
-
-async def test_a_temporal_that_is_away_is_seen(world: World, server: Server, temporal: EmbeddedTemporal):
-    """
-    `/readyz` says so, and it is seen again when it is back.
-    """
-    assert server.starter.is_connected
-    assert temporal.pid is not None
-    os.kill(temporal.pid, signal.SIGSTOP)
-
-    async with asyncio.timeout(60):
-        while server.starter.is_connected:
-            await asyncio.sleep(0.05)
-    os.kill(temporal.pid, signal.SIGCONT)
-    async with asyncio.timeout(60):
-        while not server.starter.is_connected:
-            await asyncio.sleep(0.05)
-
-
 async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: EmbeddedTemporal):
     """
     What the server's own activity fails with is not in the history.
@@ -462,24 +356,3 @@ async def test_temporal_forgets_a_session_that_ended_elsewhere(
     assert await is_over(temporal, sid)
     assert host.refused == []
     assert not await server.engine.is_running(never_seen)
-
-
-async def test_what_was_left_runs_even_if_temporal_never_comes(world: World, monkeypatch: pytest.MonkeyPatch):
-    """
-    A server that starts beside a Temporal that is down gives what its predecessor left to its own workers.
-    """
-    monkeypatch.setattr(starter, "_FIRST", 0.2)
-    left = await world.session()
-    given: list[str] = []
-    engine = Engine(address="127.0.0.1:1", namespace="default", look=looking(world.journal))
-    alone = starter.Starter(store=world.store, engine=engine)
-    alone.give = lambda session_id: given.append(session_id) or True
-    tasks = [asyncio.create_task(engine.run()), asyncio.create_task(alone.run())]
-    async with asyncio.timeout(60):
-        while not given:
-            await asyncio.sleep(0.02)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-    assert given == [left.id]

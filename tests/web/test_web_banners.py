@@ -9,7 +9,7 @@ from ninelives_server.engine.starter import Starter
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 
-AWAY = "sessions that wait for a time, or for room on a worker, are late until it does"
+AWAY = "sessions that wait for a time, or for workers of other servers, are late until it does"
 INSECURE = "this server also calls services without https on"
 
 

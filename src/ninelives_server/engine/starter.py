@@ -1,10 +1,10 @@
 """Gets sessions going: gives those that should run to a worker, or has Temporal find one.
 
 A notice on the channels `start` (new sessions) and `work` (others that should run) is acted on at once. A
-worker of this server that has room gets the session directly; Temporal is asked where none has, and to wake
-parked sessions that are due. The sweep, at start, when Temporal comes back, every 30 s and when the next
-parked session is overdue, finds what notices or Temporal have lost. All of it is idempotent. See
-docs/decisions/0006-sessions-are-given-to-workers.md.
+worker of this server gets the session directly, when it has room; Temporal is asked where another server's
+may have some, and to wake parked sessions that are due. The sweep, at start, when Temporal comes back, every
+30 s and when the next parked session is overdue, finds what notices or Temporal have lost. All of it is
+idempotent. See docs/decisions/0006-sessions-are-given-to-workers.md.
 """
 
 import asyncio
@@ -85,12 +85,14 @@ class Starter:
     """Sends sessions to Temporal. Implements `sessions.link.Scheduler`."""
 
     def __init__(self, *, store: Store, engine: Engine, clock: Clock | None = None) -> None:
-        #: Has a worker of this server run a session, or says `False` (`sessions.links`).
+        #: Has a worker of this server run a session, now or soon; `False` where Temporal has to look for one,
+        #: too (`sessions.links`).
         self.give: Callable[[str], bool] = _nobody
         self._store = store
         self._engine = engine
         self._clock = clock or SystemClock()
         self._queue: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
+        self._for_temporal: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
         self._queued: set[tuple[str, _Way]] = set()
 
     @property
@@ -109,7 +111,7 @@ class Starter:
             return None
         return (
             f"Temporal at {self.address} (namespace {self.namespace}) does not answer; "
-            "sessions that wait for a time, or for room on a worker, are late until it does"
+            "sessions that wait for a time, or for workers of other servers, are late until it does"
         )
 
     @property
@@ -128,6 +130,7 @@ class Starter:
             group.create_task(self._listen("start", _Way.START))
             group.create_task(self._listen("work", _Way.WAKE))
             group.create_task(self._sweep_for_ever())
+            group.create_task(self._offer())
             for _ in range(_AT_ONCE):
                 group.create_task(self._send())
 
@@ -213,13 +216,19 @@ class Starter:
         left = (due - self._clock.now()).total_seconds() + OVERDUE
         return min(max(left, OVERDUE), SWEEP_EVERY)
 
-    async def _send(self) -> None:
+    async def _offer(self) -> None:
+        """Offer sessions to our workers in order, never waiting for a Temporal that does not answer."""
         while True:
             session_id, way = await self._queue.get()
             self._queued.discard((session_id, way))
+            if way in {_Way.ASK, _Way.OVER} or not self.give(session_id):
+                self._for_temporal.put_nowait((session_id, way))
+
+    async def _send(self) -> None:
+        while True:
+            session_id, way = await self._for_temporal.get()
             try:
-                if way in {_Way.ASK, _Way.OVER} or not self.give(session_id):
-                    await self._tell_temporal(session_id, way)
+                await self._tell_temporal(session_id, way)
             except TemporalAway as error:
                 # The sweep asks again as soon as Temporal is back.
                 logger.warning("session.not_signalled", session_id=session_id, error=str(error))

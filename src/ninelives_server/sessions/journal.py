@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from ninelives.run import semantics
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import CARRIED, Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
 from ninelives_server.sessions.commit import Answers, Unit, is_live
+from ninelives_server.sessions.needs import Needs
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import builds, inbox, journal, sessions, workers
@@ -50,10 +50,14 @@ class NotClaimed(NamedTuple):
 
     With `semantics` another worker has to: this one's release does not know the rules of its journal. With
     `python` too: its records were made by another minor version than this one's.
+
+    Attributes:
+        needs: What that other worker must have; `None` where it is not for want of that.
     """
 
     why: str
     until: datetime | None = None
+    needs: Needs | None = None
 
 
 class Turn(NamedTuple):
@@ -108,6 +112,10 @@ class Journal:
         """
         await self._store.write(lambda tx: _prepare(tx, worker_id, session_id, epoch, packages, said))
 
+    async def explain(self, reasons: Mapping[str, str]) -> None:
+        """Say to people why sessions do not run, by session; of those that somebody runs nothing is said."""
+        await self._store.write(lambda tx: _explain(tx, reasons))
+
     async def release(self, session_id: str, epoch: int) -> bool:
         """Take a session from a worker that is lost; `False` where it does not hold it any more."""
         return await self._store.write(lambda tx: self._release(tx, session_id, epoch))
@@ -139,7 +147,7 @@ class Journal:
         epoch = session.epoch + 1
         pinned = sessions.pinned(tx, session_id)
         if session.is_durable and pinned.semantics not in carried:
-            return self._refuse_semantics(tx, session, pinned.semantics, carried)
+            return self._refuse_semantics(tx, session, pinned.semantics)
         allowed = self._starts.limits.of(pinned.limits)
         end = limits.deadline(allowed, session.started_at or tx.now)
         if end is not None and end <= tx.now and session.stop_requested is None:
@@ -152,7 +160,8 @@ class Journal:
         start = self._starts.frame(tx, session, pinned, records=count)
         if python and python != start["python"]:
             if count:
-                return _refuse_python(tx, session, start["python"], python)
+                rules = pinned.semantics if session.is_durable else None
+                return NotClaimed("python", needs=Needs(start["python"], rules))
             start["python"] = python
             self._starts.pin_python(tx, session, pinned, python)
         sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
@@ -174,19 +183,12 @@ class Journal:
             return True
         return False
 
-    def _refuse_semantics(self, tx: Tx, session: Session, needed: int, carried: frozenset[int]) -> NotClaimed:
+    def _refuse_semantics(self, tx: Tx, session: Session, needed: int) -> NotClaimed:
         """Leave a session to a release that knows its rules; end it where no later one will."""
         if needed < min(CARRIED):
             self._end(tx, session, SessionState.ERROR, ends.cut_off(session.id, needed, CARRIED))
             return NotClaimed("ended")
-        sessions.explain(
-            tx,
-            session.id,
-            f"it needs a worker whose release carries semantics version {needed}; "
-            f"the one that was asked carries {semantics.words(carried)}",
-        )
-        tx.notify("session", session.id)
-        return NotClaimed("semantics")
+        return NotClaimed("semantics", needs=Needs(semantics=needed))
 
     def _end(self, tx: Tx, session: Session, state: SessionState, error: Mapping[str, Any] | None) -> None:
         head = journal.heads(tx, [session.id])[session.id]
@@ -209,15 +211,14 @@ class Journal:
         return True
 
 
-def _refuse_python(tx: Tx, session: Session, needed: str, python: str) -> NotClaimed:
-    """Leave a session to a worker with the Python of its records: another one may not read their values."""
-    sessions.explain(
-        tx,
-        session.id,
-        f"it needs a worker with Python {needed}, as its records do; the one that was asked has {python}",
-    )
-    tx.notify("session", session.id)
-    return NotClaimed("python")
+def _explain(tx: Tx, reasons: Mapping[str, str]) -> None:
+    for session_id, reason in reasons.items():
+        session = sessions.by_id(tx, session_id, lock=True)
+        if session is None or session.state.is_terminal or session.worker_id is not None:
+            continue
+        if session.queue_reason != reason:
+            sessions.explain(tx, session_id, reason)
+            tx.notify("session", session_id)
 
 
 def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int, said: str) -> None:

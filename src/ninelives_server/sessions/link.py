@@ -19,6 +19,7 @@ from ninelives_server.sessions import records
 from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
+from ninelives_server.sessions.needs import Kind
 from ninelives_server.sessions.records import Answer, Op
 
 logger = log.get(__name__)
@@ -68,18 +69,20 @@ class Held:
         activity_id: Of Temporal's activity; `None` where the session was given without one, or the worker
             came back to a server that never knew it.
         missed: How many of the worker's reports in a row did not name it.
+        is_sought: Temporal was asked to find it a worker, and may still do so.
     """
 
     epoch: int
     activity_id: str | None
     missed: int = 0
+    is_sought: bool = False
 
 
 class Parts(NamedTuple):
     """What all links share.
 
     Attributes:
-        crowd: Sessions for which no worker of ours had room; Temporal finds them one.
+        crowd: Sessions that wait for room on a worker of ours.
     """
 
     journal: Journal
@@ -136,6 +139,7 @@ class Link:
         python: Its minor version of Python; empty until it has said hello.
         slots: How many sessions it runs at once.
         takes: It runs what it is given unasked.
+        asks: It never does: a worker of the first release.
         is_closed: The transport must hang up once `outgoing` has been sent.
         heard_at: When it last said something, by the event loop's clock; it reports every 2 s.
     """
@@ -147,6 +151,7 @@ class Link:
         self.python = ""
         self.slots = 0
         self.takes = False
+        self.asks = False
         self.is_closed = False
         self.heard_at = asyncio.get_running_loop().time()
         self._parts = parts
@@ -250,14 +255,24 @@ class Link:
         session_id = str(frame.head["sid"])
         if not self.worker_id:
             raise BrokenFrame("a worker must say hello before it claims a session")
-        # It may not have heard yet of what we give it.
-        answer = NotClaimed("full") if self.takes and self._free < 1 else await self._claimed(session_id)
+        if self.takes and self._free < 1:
+            # It may not have heard yet of what we give it. Temporal goes on asking, and nobody is overtaken.
+            self._parts.crowd.add(session_id)
+            self._parts.crowd.seek(session_id)
+            answer: Claimed | NotClaimed = NotClaimed("full")
+        else:
+            answer = await self._claimed(session_id)
         if isinstance(answer, Claimed):
             activity_id = frame.head.get("activity_id")
             await self._hand_out(session_id, answer, str(activity_id) if activity_id else None)
         else:
             until = None if answer.until is None else answer.until.isoformat()
             self.send("not_claimed", sid=session_id, why=answer.why, until=until)
+
+    @property
+    def kind(self) -> Kind:
+        """What it has."""
+        return Kind(self.python, self.carried)
 
     @property
     def room(self) -> int:
@@ -269,41 +284,51 @@ class Link:
         return self.slots - len(self.held) - len(self._coming - self.held.keys())
 
     def give(self, session_id: str) -> None:
-        """Have the worker run a session that it did not ask for; where it cannot, the scheduler is asked."""
+        """Have the worker run a session that it did not ask for; where it cannot, another one is found."""
         self._coming.add(session_id)
         self._start(self._give(session_id))
 
     async def _give(self, session_id: str) -> None:
-        ask: Callable[[str], None] | None = self._parts.scheduler.ask
+        scheduler, is_sought = self._parts.scheduler, self._parts.crowd.is_sought(session_id)
+        # Where the link is gone meanwhile, somebody else may have it.
+        then: Callable[[str], None] | None = scheduler.wake
         try:
             answer = await self._claimed(session_id)
+            then = None
             if isinstance(answer, Claimed):
-                await self._hand_out(session_id, answer, None)
-                ask = None
+                await self._hand_out(session_id, answer, None, is_sought=is_sought)
             elif answer.why == "parked":
-                ask = self._parts.scheduler.rest
-            elif answer.why in {"ended", "held", "unknown"}:
-                ask = None
+                then = scheduler.rest
+            elif answer.why == "failed":
+                then = scheduler.ask
         finally:
-            # Also where the link is gone meanwhile.
-            if ask is not None:
-                ask(session_id)
+            if then is not None:
+                then(session_id)
 
     async def _claimed(self, session_id: str) -> Claimed | NotClaimed:
         self._coming.add(session_id)
+        crowd = self._parts.crowd
         try:
             await self._parts.prepare(session_id)
-            return await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
+            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
         except Exception:
             # Of this session only, such as a key that is gone: the worker's other sessions go on.
             logger.exception("session.claim_failed", session_id=session_id)
-            return NotClaimed("failed")
+            answer = NotClaimed("failed")
         finally:
             self._coming.discard(session_id)
-            self._parts.crowd.discard(session_id)
+            crowd.stir()
+        if isinstance(answer, NotClaimed) and answer.needs is not None:
+            crowd.add(session_id, answer.needs)
+            crowd.stir()
+        else:
+            crowd.forget(session_id)
+        return answer
 
-    async def _hand_out(self, session_id: str, claimed: Claimed, activity_id: str | None) -> None:
-        self.held[session_id] = Held(claimed.epoch, activity_id)
+    async def _hand_out(
+        self, session_id: str, claimed: Claimed, activity_id: str | None, *, is_sought: bool = False
+    ) -> None:
+        self.held[session_id] = Held(claimed.epoch, activity_id, is_sought=is_sought)
         if self.is_closed:
             await self._parts.journal.release(session_id, claimed.epoch)
             return
@@ -396,6 +421,7 @@ class Link:
         if held is None or held.epoch != op.epoch:
             return
         del self.held[op.session_id]
+        self._parts.crowd.stir()
         if held.activity_id is not None:
             return
         scheduler = self._parts.scheduler
@@ -404,7 +430,7 @@ class Link:
                 scheduler.rest(op.session_id)
             case records.Buried("retry", delay):
                 asyncio.get_running_loop().call_later(delay, scheduler.wake, op.session_id)
-            case _ if held.epoch > 1:
+            case _ if held.epoch > 1 or held.is_sought:
                 # An earlier turn may have ended in a wait, for which there is a timer.
                 scheduler.over(op.session_id)
 
@@ -437,6 +463,7 @@ class Link:
         held = self.held.get(session_id)
         if held is not None and held.epoch == epoch:
             del self.held[session_id]
+            self._parts.crowd.stir()
         self.send("kill", sid=session_id, ep=epoch, why=why)
 
 

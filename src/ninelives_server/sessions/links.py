@@ -6,7 +6,6 @@ on with those sessions whose epoch still is its own.
 """
 
 import asyncio
-import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError
 from ninelives_server.model.actors import Actor
-from ninelives_server.sessions.crowd import Crowd
+from ninelives_server.sessions.gifts import Gifts
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
@@ -105,12 +104,12 @@ class Links:
         self._beat = beat
         self._astray: dict[tuple[str, int], int] = {}
         self._group = Group(journal)
-        self._crowd = Crowd(time.monotonic)
-        self._parts = Parts(
-            journal, self._group, self._token, scheduler, journal.clock, self._prepare, self._crowd
-        )
         self._links: dict[str, Link] = {}
         self._lost: dict[str, _Lost] = {}
+        self._gifts = Gifts(store=store, journal=journal, scheduler=scheduler, links=self._links)
+        self._parts = Parts(
+            journal, self._group, self._token, scheduler, journal.clock, self._prepare, self._gifts.crowd
+        )
         self._is_closing = False
 
     def open(self) -> Link:
@@ -126,19 +125,11 @@ class Links:
         return next((link for link in self._links.values() if not link.is_closed), None)
 
     def give(self, session_id: str) -> bool:
-        """Have the worker with the most room run a session; `False` where Temporal has to find it one.
+        """Have the worker with the most room run a session, as soon as one has some.
 
-        So where no worker of this server has room, and while others wait for that.
+        `False` where Temporal has to look for one, too.
         """
-        if self._is_closing or self._crowd:
-            return False
-        link = max(self._links.values(), key=lambda link: link.room, default=None)
-        if link is None or link.room < 1:
-            if link is not None and link.takes:
-                self._crowd.add(session_id)
-            return False
-        link.give(session_id)
-        return True
+        return self._gifts.give(session_id)
 
     async def workers(self) -> list[Worker]:
         """Return the workers that are there now, on whichever server."""
@@ -150,6 +141,7 @@ class Links:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._group.run())
+                group.create_task(self._gifts.run())
                 group.create_task(self._tell_of_mail())
                 group.create_task(self._watch())
         finally:
@@ -158,7 +150,7 @@ class Links:
 
     def close(self) -> None:
         """Hang up on every worker: this server is stopping, and they try the next one or wait."""
-        self._is_closing = True
+        self._is_closing = self._gifts.is_closing = True
         for link in self._links.values():
             link.close()
 
@@ -171,6 +163,7 @@ class Links:
         del self._links[worker_id]
         if self._is_closing:
             return  # we left, not the worker: it goes on with its sessions at the next server
+        self._gifts.changed()
         logger.info("worker.link_lost", worker_id=worker_id, sessions=len(link.held))
         self._lost[worker_id] = _Lost(link, asyncio.create_task(self._bury(worker_id, link)))
 
@@ -211,7 +204,8 @@ class Links:
         link.send("welcome", worker_id=worker_id)
         logger.info("worker.connected", worker_id=worker_id, name=hello.name, sessions=len(hello.sessions))
         await self._reconcile(link, hello, older)
-        link.takes = hello.takes
+        link.takes, link.asks = hello.takes, not hello.takes
+        self._gifts.changed()
 
     async def _reconcile(self, link: Link, hello: Hello, older: Link | None) -> None:
         """Agree on what the worker runs: fence off what it must not, release what it has lost."""
@@ -239,6 +233,7 @@ class Links:
         if self._links.get(link.worker_id) is not link:
             return
         del self._links[link.worker_id]
+        self._gifts.changed()
         taken = await self._take_all(link.worker_id, link)
         logger.info("worker.left", worker_id=link.worker_id, sessions=taken)
         link.close()
@@ -271,9 +266,11 @@ class Links:
         loop, quiet = asyncio.get_running_loop(), min(self._silent, RETURN)
         # Workers of this server's previous life get the time to come back.
         quiet_until = loop.time() + quiet
+        pause = 0.0
         while True:
-            due = loop.time() + self._beat
-            await asyncio.sleep(self._beat)
+            due = loop.time() + pause
+            await asyncio.sleep(pause)
+            pause = self._beat
             try:
                 # Where we come late ourselves, what workers have said may not be read yet.
                 if loop.time() < due + self._beat:
@@ -282,12 +279,22 @@ class Links:
                     alive = sorted(self._links)
                     await self._store.write(partial(workers.seen, worker_ids=alive))
                     await self._find_astray(alive)
+                await self._look_around()
                 if loop.time() >= quiet_until:
                     await self._bury_silent()
             except Exception:  # the root of a task: the next beat tries again
                 logger.exception("links.watch_failed")
                 # While the database was away no server could write down whom it sees.
                 quiet_until = loop.time() + quiet
+
+    async def _look_around(self) -> None:
+        """Note which workers take nothing from us: other servers', and those that only ask."""
+        others = [
+            worker
+            for worker in await self.workers()
+            if worker.id not in self._lost and ((link := self._links.get(worker.id)) is None or link.asks)
+        ]
+        await self._gifts.look_around(others)
 
     async def _hang_up_on_silent(self, since: float) -> None:
         """Take workers for lost that say nothing though their link is open: they hang, or were cut off."""

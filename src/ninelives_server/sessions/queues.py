@@ -125,7 +125,8 @@ def placed(tx: Tx, found: Sequence[Session]) -> list[Session]:
             lines.setdefault((session.project_id, session.trigger_id), []).append(session)
         else:
             no_worker = _no_worker(tx) if no_worker is None else no_worker
-            reasons[session.id] = None, no_worker or "waits for a free slot of a worker"
+            why = no_worker or session.queue_reason or "waits for a free slot of a worker"
+            reasons[session.id] = None, why
     for (project_id, trigger_id), waiting in lines.items():
         reasons.update(_of_line(tx, project_id, trigger_id, waiting))
     return [
@@ -143,7 +144,8 @@ def place(tx: Tx, session: Session) -> Session:
         reason = (
             "about to start" if position == 1 else f"number {position} of those that wait for a free slot"
         )
-        return replace(session, queue_position=position, queue_reason=_no_worker(tx) or reason)
+        why = _no_worker(tx) or session.queue_reason or reason
+        return replace(session, queue_position=position, queue_reason=why)
     return placed(tx, [session])[0]
 
 

@@ -352,6 +352,12 @@ def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
     return list(found)[:limit]
 
 
+def unheld(tx: Tx, session_ids: Sequence[str]) -> set[str]:
+    """Return those of these sessions that nobody runs and that have not ended."""
+    query = sa.select(_t.id).where(_t.id.in_(session_ids), _t.worker_id.is_(None), _t.ended_at.is_(None))
+    return set(tx.connection.execute(query).scalars())
+
+
 def next_wake(tx: Tx) -> datetime | None:
     """Return when the next parked session is due."""
     query = sa.select(sa.func.min(_t.wake_at)).where(_is_parked, _t.signalled_at.is_(None))

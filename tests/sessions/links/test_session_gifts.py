@@ -4,13 +4,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from conversation import PATIENCE, FakeWorker, Scheduler, a_record
+from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record, serving, until
 from world import World
 
 from ninelives.run.wire import Frame
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.sessions.crowd import FORGOTTEN, Crowd
+from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.needs import ANYTHING, Needs
 from ninelives_server.store import sessions
 
 
@@ -110,26 +111,95 @@ async def test_the_worker_with_the_most_room_gets_it(world: World, links: Links)
     assert [len([await w.hear() for _ in range(2)]) for w in workers] == [2, 2]
 
 
-async def test_no_worker_gets_more_than_it_has_room_for(world: World, links: Links, scheduler: Scheduler):
+async def test_who_waits_for_room_gets_it_in_order(world: World, links: Links, scheduler: Scheduler):
     """
-    Temporal finds the rest a worker, and what comes later does not overtake those who wait for that.
+    At once when a place is free; Temporal is not asked for what it could not do better.
     """
     worker = await a_worker(links, slots=1)
     first, second, third = [(await world.session()).id for _ in range(3)]
 
-    took = [links.give(first), links.give(second)]
-    await worker.hear()
-    worker.say("done", b"1", sid=first, ep=1, i=1, state="completed", error=None)
-    await worker.hear()
-    overtakes = links.give(third)
-    epoch = await worker.claim(second)
-    worker.say("done", b"1", sid=second, ep=epoch, i=1, state="completed", error=None)
-    await worker.hear()
+    took = [links.give(session_id) for session_id in (first, third, second, third)]
+    order = []
+    for _ in range(3):
+        frame = await worker.hear()
+        order.append(frame.head["sid"])
+        worker.say("done", b"1", sid=order[-1], ep=1, i=1, state="completed", error=None)
+        assert (await worker.hear()).type == "done_ok"
 
-    assert took == [True, False]
-    assert not overtakes
-    assert links.give(third)
-    assert scheduler.woken == []
+    assert took == [True] * 4
+    assert order == [first, third, second]
+    assert (scheduler.woken, scheduler.sought, scheduler.ended) == ([], [], [])
+
+
+async def test_whoever_waits_runs_as_soon_as_a_worker_comes(world: World, links: Links):
+    """
+    Whether there was one before or not.
+    """
+    session = await world.session()
+
+    assert links.give(session.id)
+    worker = await a_worker(links)
+    frame = await worker.hear()
+
+    assert (frame.type, frame.head["sid"]) == ("claimed", session.id)
+
+
+async def test_temporal_looks_too_where_it_reaches_workers_that_we_do_not(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    Those of other servers; also for sessions that have waited before such a worker came. At the end of one that
+    was given here it is told, for it would look on.
+    """
+    async with serving(world, scheduler, tokens, beat=0.05) as links:
+        worker = await a_worker(links, slots=1)
+        first, second, third = [(await world.session()).id for _ in range(3)]
+        assert links.give(first)
+        await worker.hear()
+        assert links.give(second)
+        await world.worker("wrk_of_another_server")
+        await asyncio.wait_for(scheduler.asked.wait(), PATIENCE)
+
+        assert scheduler.sought == [second]
+        assert not links.give(third)
+        worker.say("done", b"1", sid=first, ep=1, i=1, state="completed", error=None)
+        assert [(await worker.hear()).type for _ in range(2)] == ["done_ok", "claimed"]
+        worker.say("done", b"1", sid=second, ep=1, i=1, state="completed", error=None)
+        assert (await worker.hear()).type == "done_ok"
+
+        assert scheduler.ended == [second]
+
+
+async def test_who_runs_elsewhere_waits_here_no_more(world: World, scheduler: Scheduler, tokens: Tokens):
+    """
+    Temporal found a worker of another server: nobody needs to try to claim it.
+    """
+    async with serving(world, scheduler, tokens, beat=0.05) as links:
+        waiting = (await world.session()).id
+        links.give(waiting)
+        await world.claim(waiting, "wrk_of_another_server")
+
+        async def is_forgotten() -> bool:
+            return waiting not in links._gifts.crowd
+
+        await until(is_forgotten)
+
+
+async def test_a_claim_that_finds_no_room_waits_with_the_others(world: World, links: Links):
+    """
+    Temporal would ask for it again and again, and never come first.
+    """
+    worker = await a_worker(links, slots=1)
+    first, second = [(await world.session()).id for _ in range(2)]
+    await given(links, worker, first)
+
+    worker.say("claim", sid=second, activity_id="turn-1", attempt=1)
+    refused = await worker.hear()
+    worker.say("done", b"1", sid=first, ep=1, i=1, state="completed", error=None)
+    heard = [await worker.hear() for _ in range(2)]
+
+    assert (refused.type, refused.head["why"]) == ("not_claimed", "full")
+    assert [(frame.type, frame.head["sid"]) for frame in heard] == [("done_ok", first), ("claimed", second)]
 
 
 async def test_claims_that_are_under_way_take_room(world: World, links: Links):
@@ -141,9 +211,11 @@ async def test_claims_that_are_under_way_take_room(world: World, links: Links):
 
     worker.say("claim", sid=first, activity_id="turn-1", attempt=1)
     await asyncio.sleep(0)
+    links.give(second)
 
-    assert not links.give(second)
     assert (await worker.hear()).head["sid"] == first
+    assert worker.link.held.keys() == {first}
+    assert second in links._gifts.crowd
 
 
 async def test_a_claim_of_a_place_that_was_given_away_is_refused(world: World, links: Links):
@@ -165,15 +237,17 @@ async def test_a_claim_of_a_place_that_was_given_away_is_refused(world: World, l
 @pytest.mark.parametrize("how", ["old", "stops", "none"])
 async def test_who_cannot_take_sessions_is_given_none(world: World, links: Links, how: str):
     """
-    A worker of the first release only asks, and one that stops would hand it back.
+    A worker of the first release only asks, so that Temporal has to; one that stops would hand it back.
     """
     session = await world.session()
     if how != "none":
         worker = await a_worker(links, takes=how != "old")
+        await links._look_around()
     if how == "stops":
         worker.say("stopping")
 
-    assert not links.give(session.id)
+    assert links.give(session.id) is (how != "old")
+    assert session.id in links._gifts.crowd
 
 
 async def test_what_somebody_runs_already_is_not_given_twice(
@@ -255,7 +329,7 @@ async def test_a_link_that_breaks_while_a_session_is_given_loses_it_to_another(
         await links.lost(worker.link)
         await asyncio.wait_for(notice.wait(), PATIENCE)
 
-    assert scheduler.sought == [session.id]
+    assert scheduler.woken == [session.id]
     assert (await world.sessions.get(world.actor, session.id)).session.worker_id is None
 
 
@@ -277,21 +351,36 @@ async def test_a_lost_workers_given_session_should_run_elsewhere(
     assert await world.claim(session.id, "wrk_2") == 2
 
 
-def test_a_crowd_is_there_until_all_have_left_or_are_forgotten():
+def test_a_session_keeps_its_place_while_it_is_offered():
     """
-    Another server's worker may have taken a session, and nobody here hears of that.
+    Who was refused for what it needs is before all that came later, and waits for no more than that.
     """
-    now = 100.0
-    crowd = Crowd(lambda: now)
-    before = bool(crowd)
-    crowd.add("ses_1")
-    crowd.add("ses_2")
-    crowd.discard("ses_1")
-    crowd.discard("ses_unknown")
-    during = bool(crowd)
-    now += FORGOTTEN - 1
-    crowd.add("ses_2")
-    still = bool(crowd)
-    now += 2
+    crowd, choosy = Crowd(), Needs(python="3.99")
+    for name in ("a", "b", "c", "d"):
+        crowd.add(name)
+    first = crowd.take(lambda _: True)
+    crowd.add("a", choosy)
+    crowd.forget("c")
+    second = crowd.take(lambda needs: needs == ANYTHING)
+    crowd.add("e")
+    crowd.add("b")
+    rest = [crowd.take(lambda _: True) for _ in range(5)]
 
-    assert (before, during, still, bool(crowd)) == (False, True, True, False)
+    assert (first, second) == (("a", ANYTHING), ("b", ANYTHING))
+    assert rest == [("a", choosy), ("b", ANYTHING), ("d", ANYTHING), ("e", ANYTHING), None]
+    assert not crowd
+
+
+def test_a_session_that_should_run_again_meanwhile_is_not_forgotten():
+    """
+    Between the look at its row and the answer somebody may have released it.
+    """
+    crowd = Crowd()
+    crowd.add("a")
+    crowd.add("b")
+    seen = crowd.first(10)
+    crowd.add("a")
+    for session_id, offers in seen.items():
+        crowd.forget_if(session_id, offers)
+
+    assert ("a" in crowd, "b" in crowd) == (True, False)

@@ -1,0 +1,195 @@
+"""Sessions that not every worker can go on with: who gets them, and what people read where nobody can."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from conversation import PATIENCE, PYTHON, FakeWorker, Scheduler, until
+from world import World, record
+
+from ninelives_server.model.sessions import CARRIED, SEMANTICS, SessionState
+from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.needs import ANYTHING, Kind, Needs, reason
+from ninelives_server.store import tables
+
+OTHER = "3.99"
+NEWER = max(CARRIED) + 1
+
+
+async def a_worker(links: Links, worker_id: str, **about: object) -> FakeWorker:
+    """A worker that takes what it is given."""
+    worker = FakeWorker(links, worker_id)
+    await worker.hello({"takes": True, **about})
+    async with asyncio.timeout(PATIENCE):
+        while not worker.link.takes:
+            await asyncio.sleep(0.01)
+    return worker
+
+
+async def interrupted(world: World) -> str:
+    """Return a session that has done a step and waits for a worker."""
+    sid, epoch = await world.running()
+    await world.journal.commit([world.put(sid, epoch, record())])
+    await world.journal.release(sid, epoch)
+    return sid
+
+
+async def needs_rules(world: World, session_id: str, version: int) -> None:
+    """Have a session begun by another release."""
+    row = tables.sessions
+    query = sa.update(row).where(row.c.id == session_id).values(semantics=version)
+    await world.store.write(lambda tx: tx.connection.execute(query) and None)
+
+
+async def says(world: World, session_id: str, expected: str) -> None:
+    """Wait until a session says so why it does not run."""
+
+    async def does() -> bool:
+        return (await world.sessions.get(world.actor, session_id)).session.queue_reason == expected
+
+    await until(does)
+
+
+async def test_only_a_worker_that_can_run_it_gets_a_session(world: World, links: Links, scheduler: Scheduler):
+    """
+    However much room another one has; nobody but the server finds out, and nothing is said to people.
+    """
+    sid = await interrupted(world)
+    other = await a_worker(links, "wrk_other", python=OTHER, slots=20)
+    fitting = await a_worker(links, "wrk_fitting", slots=1)
+
+    assert links.give(sid)
+    frame = await fitting.hear()
+
+    assert (frame.type, frame.head["sid"]) == ("claimed", sid)
+    assert other.link.held == {}
+    assert (scheduler.woken, scheduler.sought) == ([], [])
+
+
+async def test_a_session_without_records_runs_anywhere(world: World, links: Links):
+    """
+    It takes the Python of its worker.
+    """
+    other = await a_worker(links, "wrk_other", python=OTHER)
+
+    links.give((await world.session()).id)
+
+    assert (await other.hear()).head["start"]["python"] == OTHER
+
+
+async def test_one_that_nobody_can_run_says_what_it_needs(world: World, links: Links):
+    """
+    It holds nobody up, and runs as soon as a worker comes that can run it.
+    """
+    sid = await interrupted(world)
+    other = await a_worker(links, "wrk_other", python=OTHER, slots=1)
+
+    links.give(sid)
+    await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+    behind = (await world.session()).id
+    links.give(behind)
+    passed = await other.hear()
+    fitting = await a_worker(links, "wrk_fitting")
+    claimed = await fitting.hear()
+
+    assert passed.head["sid"] == behind
+    assert claimed.head["sid"] == sid
+    await says(world, sid, "")
+
+
+async def test_the_reason_goes_when_a_worker_could_run_it_and_comes_back_with_its_loss(
+    world: World, links: Links
+):
+    """
+    It waits for room then, like any other.
+    """
+    sid = await interrupted(world)
+    await a_worker(links, "wrk_other", python=OTHER)
+    links.give(sid)
+    await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+
+    fitting = await a_worker(links, "wrk_fitting", slots=0)
+    await says(world, sid, "")
+    fitting.say("bye")
+    await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+
+
+async def test_a_claim_that_temporal_brought_says_so_too(world: World, links: Links):
+    """
+    Whoever asks for it, what it needs is known from then on.
+    """
+    sid = await interrupted(world)
+    other = FakeWorker(links)
+    await other.hello({"python": OTHER})
+
+    other.say("claim", sid=sid, activity_id="turn-1", attempt=1)
+    refused = await other.hear()
+
+    assert (refused.type, refused.head["why"]) == ("not_claimed", "python")
+    await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_session_of_a_newer_release_says_so(world: World, links: Links, is_new: bool):
+    """
+    A server that is upgraded before its workers begins sessions that those cannot run: they say so, instead of
+    being about to start for ever.
+    """
+    sid = (await world.session()).id if is_new else await interrupted(world)
+    await needs_rules(world, sid, NEWER)
+    older = await a_worker(links, "wrk_older")
+
+    links.give(sid)
+    await says(world, sid, f"needs semantics version {NEWER}; connected workers carry {SEMANTICS}")
+    newer = await a_worker(links, "wrk_newer", semantics=[SEMANTICS, NEWER])
+
+    assert (await newer.hear()).head["sid"] == sid
+    assert older.link.held == {}
+    assert await world.state(sid) is SessionState.RUNNING
+
+
+async def test_the_list_says_so_too(world: World, links: Links):
+    """
+    Of sessions that have not started yet as well.
+    """
+    sid = (await world.session()).id
+    await needs_rules(world, sid, NEWER)
+    await a_worker(links, "wrk_older")
+    links.give(sid)
+    expected = f"needs semantics version {NEWER}; connected workers carry {SEMANTICS}"
+    await says(world, sid, expected)
+
+    [listed] = (await world.sessions.list(world.actor)).items
+
+    assert listed.queue_reason == expected
+
+
+@pytest.mark.parametrize(
+    ("needs", "kinds", "said"),
+    [
+        (ANYTHING, [Kind("3.11", frozenset({1}))], ""),
+        (Needs("3.12"), [Kind("", frozenset({1}))], ""),
+        (Needs("3.12", 1), [Kind("3.12", frozenset({1}))], ""),
+        (Needs("3.12"), [], "needs Python 3.12; no worker is connected"),
+        (
+            Needs("3.12", 1),
+            [Kind("3.13", frozenset({1})), Kind("3.11", frozenset({1, 2}))],
+            "needs Python 3.12; connected workers have 3.11, 3.13",
+        ),
+        (
+            Needs("3.12", 2),
+            [Kind("3.11", frozenset({1}))],
+            "needs Python 3.12 and semantics version 2; connected workers have 3.11 and carry 1",
+        ),
+        (
+            Needs("3.12", 2),
+            [Kind("3.12", frozenset({1})), Kind("3.11", frozenset({1, 2}))],
+            "needs Python 3.12 and semantics version 2; connected workers have 3.11, 3.12 and carry 1, 2, none of them both",
+        ),
+    ],
+)
+def test_a_reason_names_what_is_lacking(needs: Needs, kinds: list[Kind], said: str):
+    """
+    And what there is instead.
+    """
+    assert reason(needs, kinds) == said
