@@ -237,6 +237,31 @@ async def test_a_manifest_without_a_name_needs_one(projects: Projects, ada: Acto
         await projects.deploy(ada, bundle=a_bundle("version: v1\nproject: {display_name: x}"))
 
 
+async def test_a_manifest_that_cannot_be_read_is_not_said_to_be_missing(projects: Projects, ada: Actor):
+    """
+    File, line and reason, as lint says them; only without a manifest there is none.
+    """
+    with pytest.raises(Invalid, match=r"ninelives\.yaml:2: is no YAML"):
+        await projects.deploy(ada, bundle=a_bundle("a: [1\n b: }"))
+    with pytest.raises(Invalid, match=r"ninelives\.yaml:1: has 1100000 characters"):
+        await projects.deploy(ada, bundle=a_bundle("#" * 1_100_000), dry_run=True)
+    with pytest.raises(Invalid, match=r"has no ninelives\.yaml and no autokitteh\.yaml"):
+        await projects.deploy(ada, bundle=tar_of({"main.py": MAIN}))
+
+
+async def test_a_name_that_is_missing_is_told_with_everything_else(projects: Projects, ada: Actor):
+    """
+    All errors come at once.
+    """
+    manifest = "project:\n  triggers:\n    - {name: t, type: webhook, call: main.py:nobody}\n"
+
+    with pytest.raises(Invalid) as refused:
+        await projects.deploy(ada, bundle=a_bundle(manifest))
+
+    assert "ninelives.yaml:1: the project has no 'name'" in str(refused.value)
+    assert "ninelives.yaml:3: trigger 't' calls main.py:nobody" in str(refused.value)
+
+
 async def test_requirements_are_resolved_once_for_a_build(projects: Projects, ada: Actor):
     """
     What a build runs with is decided when it is made, and kept with it.

@@ -58,7 +58,7 @@ class Deploys:
         """Deploy a directory; see `service.Projects.deploy`."""
         problems = Problems()
         source = await asyncio.to_thread(_read, bundle, problems)
-        name = await self._name(actor, source, project)
+        name = await self._name(actor, source, project, problems)
         there, around = await self._store.read(lambda tx: self._around(tx, actor, name, source))
         checks.check(source, around, problems)
         problems.stop_if_any()
@@ -90,8 +90,8 @@ class Deploys:
         """Return what a deploy would put into service; see `service.Projects.candidate`."""
         problems = Problems()
         source = await asyncio.to_thread(_read, bundle, problems)
+        name = await self._name(actor, source, project, problems)
         problems.stop_if_any()
-        name = await self._name(actor, source, project)
         there, _ = await self._store.read(lambda tx: self._around(tx, actor, name, source))
         mine = await self._store.read(lambda tx: projects.by_name(tx, actor.org_id, name))
         return Candidate(
@@ -101,21 +101,23 @@ class Deploys:
             requirements=tuple(there.requirements if there else await self._resolve(source, tell)),
         )
 
-    async def _name(self, actor: Actor, source: Source, given: str | None) -> str:
+    async def _name(self, actor: Actor, source: Source, given: str | None, problems: Problems) -> str:
         """Return the name of the project: as given, by name or id, else the manifest's.
 
+        It is empty where there is none; that is one of the problems then, and told with the others.
+
         Raises:
-            Invalid: There is no name, or it cannot be used.
+            Invalid: There is no manifest that can be read and would have a name.
             NotFound: It was given as an id that there is not.
         """
-        if given is None and source.manifest is None:
+        if given is not None:
+            return await self._given(actor, given)
+        if source.manifest is None:
+            problems.stop_if_any()
             raise Invalid(lint.no_manifest())
-        if given is None:
-            assert source.manifest is not None
-            if not source.manifest.name:
-                raise Invalid(f"{source.manifest.file}:1: {lint.no_name()}")
-            return source.manifest.name
-        return await self._given(actor, given)
+        if not source.manifest.name:
+            problems.add(source.manifest.file, 1, lint.no_name(), "missing-project-name")
+        return source.manifest.name
 
     async def _given(self, actor: Actor, name: str) -> str:
         return await self._store.read(lambda tx: find.name_of(tx, actor, name))
