@@ -5,8 +5,13 @@ import json as jsons
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ninelives import host
+from ninelives import arguments, host
 from ninelives.errors import Restarting
+
+#: The part of a body that one outcome holds, so that it fits into `arguments.LARGEST`: as base64, or as text
+#: of six bytes a character.
+_BYTES = 300_000
+_CHARACTERS = 80_000
 
 
 def outcome(value: Any, *, event_id: str | None = None) -> None:
@@ -35,14 +40,34 @@ def http_outcome(
     """
     if body is not None and json is not None:
         raise ValueError("http_outcome takes body or json, not both")
-    answer: dict[str, Any] = {"status_code": status_code, "headers": dict(headers or {}), "more": more}
+    answer: dict[str, Any] = {"status_code": status_code, "headers": dict(headers or {}), "more": True}
+    *first, last = _pieces(answer, body, json)
+    for piece in first:
+        outcome(piece, event_id=event_id)
+    outcome({**last, "more": more}, event_id=event_id)
+
+
+def _pieces(answer: dict[str, Any], body: Any, json: Any) -> list[dict[str, Any]]:
+    """Return an answer in as many as its body needs, because one call to the server takes so much only."""
     if isinstance(body, bytes | bytearray):
-        answer["body_base64"] = base64.b64encode(body).decode()
-    elif json is not None:
-        answer["json"] = json
-    else:
-        answer["body"] = body
-    outcome(answer, event_id=event_id)
+        parts = [bytes(body[at : at + _BYTES]) for at in range(0, len(body), _BYTES)] or [b""]
+        return [{**answer, "body_base64": base64.b64encode(part).decode()} for part in parts]
+    whole = {**answer, "body": body} if json is None else {**answer, "json": json}
+    text = body if isinstance(body, str) else _dumped(body if json is None else json)
+    if len(text) <= _CHARACTERS:
+        return [whole]
+    if text is not body and not any(name.lower() == "content-type" for name in answer["headers"]):
+        answer["headers"]["Content-Type"] = "application/json"
+    starts = range(0, len(text), _CHARACTERS)
+    return [{**answer, "body": text[at : at + _CHARACTERS]} for at in starts]
+
+
+def _dumped(value: Any) -> str:
+    """Return a value as JSON; empty where it is none, which is refused when it is sent."""
+    try:
+        return jsons.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        return ""
 
 
 def start(
@@ -77,8 +102,4 @@ def restart(data: Mapping[str, Any] | None = None) -> NoReturn:
         TypeError: The data is no JSON.
     """
     host.required("ninelives.restart")
-    try:
-        plain = jsons.loads(jsons.dumps(dict(data or {})))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"restart takes data that JSON can hold: {error}") from error
-    raise Restarting(plain)
+    raise Restarting(arguments.plain("restart", {"data": dict(data or {})})["data"])

@@ -54,8 +54,22 @@ def arguments(fn: Any, session_id: str) -> dict[str, str]:
 
 def call(fn: Any, event: Event, session_id: str, run: Callable[[Any], Any] = asyncio.run) -> Any:
     """Call an entry point, and run what it returns if that is a coroutine."""
-    result = fn(event, **arguments(fn, session_id))
+    result = not_a_generator(fn(event, **arguments(fn, session_id)))
     return run(result) if inspect.iscoroutine(result) else result
+
+
+def not_a_generator(result: Any) -> Any:
+    """Return what an entry point returned.
+
+    Raises:
+        TypeError: It is a generator: nothing of its code has run, and nobody is there to run it.
+    """
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise TypeError(
+            f"entry point {result.__name__} is a generator, none of its code has run; "
+            "call it from a function that uses what it yields"
+        )
+    return result
 
 
 def explain(error: BaseException) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -39,6 +40,8 @@ _KEPT = frozenset({"PATH", "LANG", "LC_ALL", "HOME", "TMPDIR", "PYTHONHASHSEED",
 #: Interrupts what the main thread of a session that is not durable does.
 _STOP_SIGNAL = signal.SIGRTMIN + 3
 _KEPT_SUFFIX = "_NUM_THREADS"
+#: Halves of surrogate pairs, which no UTF-8 holds.
+_HALF = re.compile("[\ud800-\udfff]")
 
 Start = Mapping[str, Any]
 
@@ -207,7 +210,7 @@ class _Run:
         token = current.set(user_scope(self._strand))
         try:
             options = entry.arguments(found, self._session_id)
-            result = self._durable.entry(found)(event, **options)
+            result = entry.not_a_generator(self._durable.entry(found)(event, **options))
             return loops.run(result, self._strand) if asyncio.iscoroutine(result) else result
         finally:
             current.reset(token)
@@ -264,12 +267,13 @@ class _Run:
             plain = json.loads(json.dumps(result, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             plain = {"repr": _look(result)}
-        return json.dumps(self._masks.everywhere(plain), ensure_ascii=False).encode(
-            "utf-8", "backslashreplace"
-        )
+        text = json.dumps(self._masks.everywhere(plain), ensure_ascii=False)
+        return _HALF.sub(lambda half: f"\\\\u{ord(half.group()):04x}", text).encode()
 
     def _document(self, error: BaseException) -> dict[str, Any]:
-        mask: Callable[[str], str] = self._masks.text
+        def mask(text: str, longest: int = 20_000) -> str:
+            return _shortened(self._masks.text(text), longest)
+
         seq = getattr(error, tracebacks.SEQ, None)
         if seq is None and self._core is not None and self._core.last_seq:
             seq = self._core.last_seq
@@ -278,7 +282,7 @@ class _Run:
             "type": type(error).__qualname__,
             "message": mask(self._message(error)),
             "repr": mask(_look(error)),
-            "traceback": "" if is_divergence else mask(self._formatter.format(error)),
+            "traceback": "" if is_divergence else mask(self._formatter.format(error), 60_000),
             "seq": seq,
         }
 
@@ -286,6 +290,14 @@ class _Run:
         if isinstance(error, SystemExit):
             return f"the program called sys.exit({error.code!r})"
         return self._formatter.message(error)
+
+
+def _shortened(text: str, longest: int) -> str:
+    """Return a text for people: no longer than a frame's header takes, and in Unicode."""
+    if len(text) > longest:
+        half, more = longest // 2, len(text) - longest
+        text = f"{text[:half]}\n… {more:,} characters are left out here …\n{text[-half:]}"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _raise_stopped(_number: int, _frame: object) -> NoReturn:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from ninelives import arguments
 from ninelives.errors import (
     ConnectionNotReady,
     NinelivesError,
@@ -76,7 +77,9 @@ class Talk:
 
     def ask(self, name: str, args: Mapping[str, Any]) -> Any:
         """Have the server do something that is not recorded, and return its answer."""
-        return _answer_of(self.link.ask({"t": "call", "key": None, "name": name, "args": _json(name, args)}))
+        return _answer_of(
+            self.link.ask({"t": "call", "key": None, "name": name, "args": arguments.plain(name, args)})
+        )
 
     def token(self, connection: str, refused: str | None) -> Mapping[str, Any]:
         """Ask for a connection's access token; `refused` is the SHA-256, in hex, of one that was refused."""
@@ -115,7 +118,7 @@ class PlainSession(Talk):
 
     def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:  # noqa: ARG002
         """Wait for something, in place; the session is shown as waiting meanwhile."""
-        return _answered(self.plain_mailbox.wait(name, _json(name, args), self._tell))
+        return _answered(self.plain_mailbox.wait(name, arguments.plain(name, args), self._tell))
 
     def wait_async(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
         """Return an awaitable that waits for something."""
@@ -227,6 +230,7 @@ class DurableSession(Talk):
         if scope is None or not scope.records:
             return self.ask(name, args)
         core, strand = self._core, scope.strand
+        plain = arguments.plain(name, args)  # before the key is taken: what is refused here is no step
         n, record = core.take(strand)
         digest = core.digests.of_call(name, (), args)
         turns = core.turns
@@ -240,7 +244,7 @@ class DurableSession(Talk):
             "t": "call",
             "key": {"strand": strand.name, "n": n},
             "name": name,
-            "args": _json(name, args),
+            "args": plain,
             "digest": digest.hex(),
             "start": _wall(),
             "preview": {"args": core.previews.of_args((), args)},
@@ -251,14 +255,14 @@ class DurableSession(Talk):
 
     def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
         """Wait until the server has an answer, and record it; a long wait parks the session."""
-        scope, args = current.get(), _json(name, args)
+        scope, args = current.get(), arguments.plain(name, args)
         if scope is None or not scope.records:
             return _answered(self.plain_mailbox.wait(name, args))
         return _answered(self._mailbox.wait(scope, name, args, topics))
 
     def wait_async(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
         """Return a coroutine that waits until the server has an answer."""
-        scope, args = current.get(), _json(name, args)
+        scope, args = current.get(), arguments.plain(name, args)
         if scope is None or not scope.records:
             return asyncio.to_thread(self.wait, name, args, topics)
         return self._waited(self._mailbox.wait_async(scope, name, args, topics))
@@ -289,20 +293,6 @@ class DurableSession(Talk):
         self.link.post(head, answer)
         core.turns.wait(lane)
         return _answer_of(found[0])
-
-
-def _json(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments as the server takes them.
-
-    Raises:
-        TypeError: They are no JSON.
-    """
-    try:
-        text = json.dumps(dict(args))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} takes values that JSON can hold: {error}") from error
-    found: dict[str, Any] = json.loads(text)
-    return found
 
 
 def _answer_of(frame: Frame) -> Any:

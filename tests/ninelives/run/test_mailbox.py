@@ -194,4 +194,4 @@ def test_a_restart_takes_json_only(harness, program):
         """
     )
 
-    assert harness.run(made).result.startswith("restart takes data that JSON can hold")
+    assert harness.run(made).result.startswith("restart takes values that JSON can hold")

@@ -1,0 +1,167 @@
+"""
+What sessions hand to the server, and what they report at their end: all of it passes their socket.
+"""
+
+import base64
+import json
+
+import pytest
+
+from ninelives import arguments
+from ninelives.run import wire
+from ninelives_server.worker import relay
+
+CALLS = {
+    "set_value": 'ninelives.set_value("k", VALUE)',
+    "check_and_set_value": 'ninelives.check_and_set_value("k", VALUE, 1)',
+    "signal": 'ninelives.signal("ses_x", "name", VALUE)',
+    "start": 'ninelives.start("main.py:main", {"x": VALUE})',
+    "outcome": "ninelives.outcome(VALUE)",
+    "next_signal": 'ninelives.next_signal(["x", str(VALUE)], timeout=0)',
+    "restart": 'ninelives.restart({"x": VALUE})',
+}
+PROGRAM = """
+import ninelives
+
+VALUE = {value}
+if isinstance(VALUE, list):
+    for _ in range(200):
+        VALUE = [VALUE]
+
+
+def main(event):
+    try:
+        {call}
+    except Exception as error:
+        return f"{{type(error).__name__}}: {{error}}"
+"""
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+@pytest.mark.parametrize("call", [call for name, call in CALLS.items()], ids=list(CALLS))
+def test_what_is_too_large_is_an_error_where_it_is_given(harness, program, call, is_durable):
+    """
+    The session goes on: nothing of it was sent, and nothing of it is in the journal.
+    """
+    made = program(PROGRAM.format(value='"x" * 600_000', call=call), is_durable=is_durable)
+
+    outcome = harness.run(made)
+
+    assert outcome.result.startswith("ValueError: ")
+    assert "500000 are allowed" in outcome.result
+    assert outcome.journal.steps() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("[1]", "TypeError: store.set takes values that are nested 90 levels deep at most"),
+        (r'"\ud800"', r"ValueError: store.set takes Unicode text; '\ud800' is half of a surrogate pair"),
+        ('float("nan")', "TypeError: store.set takes values that JSON can hold: Out of range"),
+    ],
+)
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_what_no_json_holds_is_an_error_where_it_is_given(harness, program, value, says, is_durable):
+    """
+    Depth, halves of characters, and numbers that are none: whoever reads them later could not.
+    """
+    made = program(PROGRAM.format(value=value, call=CALLS["set_value"]), is_durable=is_durable)
+
+    assert harness.run(made).result.startswith(says)
+
+
+def test_what_is_allowed_passes_the_socket():
+    """
+    The largest and deepest arguments, with all that stands beside them in a frame's header.
+    """
+    deep: object = "x" * (arguments.LARGEST - 1000)
+    for _ in range(arguments.DEEPEST - 1):
+        deep = [deep]
+    head = {"t": "call", "i": 1, "args": arguments.plain("store.set", {"key": "k", "value": [deep]})}
+    text = wire.encode({**head, "preview": {"args": ["x" * 10_000]}})
+
+    assert relay._header(text[8:]) is not None
+    with pytest.raises(TypeError, match="90 levels"):
+        arguments.plain("store.set", {"value": [[deep]]})
+
+
+@pytest.mark.parametrize(
+    ("body", "whole", "content_type"),
+    [
+        ('"ä" * 400_000', "ä" * 400_000, None),
+        ('b"a" * 1_000_000', "a" * 1_000_000, None),
+        ('["x" * 300_000]', json.dumps(["x" * 300_000]), "application/json"),
+    ],
+)
+def test_a_large_answer_is_sent_in_parts(harness, program, body, whole, content_type):
+    """
+    Whoever asked gets the body as one; each part is an outcome of its own that says whether more comes.
+    """
+    sent = []
+    source = f"import ninelives\n\ndef main(event):\n    ninelives.http_outcome(201, {body})\n"
+    made = program(source, answers={"outcome": lambda args: sent.append(args["value"])})
+
+    harness.run(made)
+
+    assert len(sent) > 1
+    assert [part["more"] for part in sent] == [True] * (len(sent) - 1) + [False]
+    assert "".join(_text(part) for part in sent) == whole
+    assert sent[0]["status_code"] == 201
+    assert sent[0]["headers"].get("Content-Type") == content_type
+
+
+def _text(part):
+    return base64.b64decode(part["body_base64"]).decode() if "body_base64" in part else part["body"]
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_an_error_of_any_length_is_told(harness, program, is_durable):
+    """
+    Its beginning and its end; how much is missing between them is said.
+    """
+    made = program(
+        """
+        def main(event):
+            raise ValueError("begin" + "x" * 1_000_000 + "end")
+        """,
+        is_durable=is_durable,
+    )
+
+    error = harness.run(made).error
+
+    assert error["message"].startswith("begin")
+    assert error["message"].endswith("end")
+    assert "characters are left out here" in error["message"]
+    assert len(error["traceback"]) < 100_000
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_halves_of_characters_are_shown_and_break_nothing(harness, program, is_durable):
+    """
+    A result or error with half of a surrogate pair is stored as what `print` shows of it.
+    """
+    source = r"""
+        def main(event):
+            if event.data.get("fails"):
+                raise ValueError("bad \ud800")
+            return {"x": "good \ud83d", "emoji": "\U0001f600"}
+        """
+    good = harness.run(program(source, is_durable=is_durable))
+    bad = harness.run(program(source, is_durable=is_durable, data={"fails": True}))
+
+    assert good.result == {"x": r"good \ud83d", "emoji": "\U0001f600"}
+    assert bad.error["message"] == r"bad \ud800"
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_generator_is_no_entry_point(harness, program, kind, is_durable):
+    """
+    Calling it runs none of its code: to end well without having done anything would be a lie.
+    """
+    made = program(f"{kind} main(event):\n    yield 1\n", is_durable=is_durable)
+
+    outcome = harness.run(made)
+
+    assert outcome.state == "error"
+    assert outcome.error["message"].startswith("entry point main is a generator, none of its code has run")
