@@ -7,6 +7,7 @@ functions, builtins, methods of plain values) from sets; everything else is deci
 import functools
 import inspect
 import io
+import operator
 import types
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core
 from ninelives.run.instrument import GIVEN
 from ninelives.run.iterators import Iterators
-from ninelives.run.live import Method
+from ninelives.run.live import Method, Placeholder
 from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
 from ninelives.run.stepping import PLAIN
@@ -124,10 +125,8 @@ class Calls:
         return method
 
     def _slow(self, fn: Any) -> Any:
-        if type(fn) is Method:
-            return self._of_lost(fn)
-        if live.is_placeholder(fn):
-            return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
+        if type(fn) in {Method, Placeholder, operator.methodcaller}:
+            return self._for_another(fn)
         if not callable(fn) or _is_of_attributes(fn):
             return fn  # Python says it best
         verdict = self._decide(fn)
@@ -142,12 +141,27 @@ class Calls:
             return fn
         return self._instead(fn, verdict, scope)
 
+    def _for_another(self, fn: Any) -> Any:
+        """Return what to call instead of what stands for something else that is called."""
+        if type(fn) is Method:
+            return self._of_lost(fn)
+        if type(fn) is operator.methodcaller:
+            return functools.partial(self._by_method, fn)
+        return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
+
     def _of_lost(self, method: Method) -> Any:
         """Return what to call instead of a method whose receiver was lost: one of the project just runs."""
         if method.function is not None and self._is_own(method.bound()):
             return self.call(method.bound())
         make = self._async.make if method.is_async else self._steps.make
         return functools.partial(make, method, method.step_name, PLAIN)
+
+    def _by_method(self, caller: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call what a `methodcaller` calls: it is the method that is decided upon."""
+        if len(args) != 1 or kwargs:
+            return caller(*args, **kwargs)  # Python says it best
+        name, given, named = _of_methodcaller(caller)
+        return self.call(getattr(args[0], name))(*given, **named)
 
     def _is_on_live(self, fn: Any) -> bool:
         """Tell whether this is a library's method of a live value; it is a step, whatever the table says."""
@@ -228,15 +242,30 @@ class Calls:
         return fn(*args, **{name: self._later(value) for name, value in kwargs.items()})
 
     def _later(self, value: Any) -> Any:
-        """Return what decides upon a callable when it is called; the project's own are left as they are."""
-        if not _is_function(value) or self._is_own(value):
+        """Return what decides upon a callable when it is called.
+
+        The project's own are left as they are, and functions that only compute: libraries know some of them.
+        """
+        if not _is_function(value) or self._is_own(value) or self._only_computes(value):
             return value
+        if inspect.iscoroutinefunction(value):
+
+            async def await_then(*args: Any, **kwargs: Any) -> Any:
+                return await self.call(value)(*args, **kwargs)
+
+            return _named_as(value, await_then)
 
         def call_then(*args: Any, **kwargs: Any) -> Any:
-            """Call it as the project's code would."""
             return self.call(value)(*args, **kwargs)
 
-        return call_then
+        return _named_as(value, call_then)
+
+    def _only_computes(self, fn: Any) -> bool:
+        """Tell whether this is a function of a module that is called directly, given plain values."""
+        is_of_module = type(fn) is _Function or (
+            type(fn) is _Builtin and type(fn.__self__) is types.ModuleType
+        )
+        return is_of_module and self._decide(fn).kind in {Kind.DIRECT, Kind.INSPECT}
 
     def _entering(self, fn: Any, context: Any, /) -> Any:
         """Call a function that enters a context: entering and leaving it are steps where it reaches out."""
@@ -282,7 +311,23 @@ def _is_lasting(fn: Any) -> bool:
 
 def _is_function(value: Any) -> bool:
     """Tell whether an argument is something to be called; classes make plain values, or are decided there."""
-    return isinstance(value, _Function | _Builtin | _Bound | functools.partial | Method)
+    return isinstance(
+        value, _Function | _Builtin | _Bound | functools.partial | operator.methodcaller | Method
+    )
+
+
+def _of_methodcaller(caller: Any) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Return the name and the arguments of what an `operator.methodcaller` calls, as it pickles."""
+    made, args = caller.__reduce__()
+    named = made.keywords if isinstance(made, functools.partial) else {}
+    name, *given = (*made.args, *args) if isinstance(made, functools.partial) else args
+    return name, tuple(given), named
+
+
+def _named_as(value: Any, instead: Any) -> Any:
+    """Give a function the name and the signature of the one that it calls."""
+    names = ("__name__", "__qualname__", "__doc__")
+    return functools.update_wrapper(instead, value, assigned=names, updated=())
 
 
 def _is_direct_alone(fn: Any, decide: Callable[[Any], Verdict]) -> bool:

@@ -123,10 +123,10 @@ _OF_THIS_PROCESS: Final = (
 )
 _THIRD_PARTY: Final = (
     "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff docx humanize inflection jinja2 "
-    "PIL jmespath jsonschema lxml markdown markupsafe marshmallow matplotlib more_itertools msgpack numpy "
+    "PIL jmespath jsonschema lxml markdown markupsafe marshmallow matplotlib msgpack numpy "
     "openpyxl orjson packaging pandas "
     "phonenumbers pydantic pydantic_core pytz requests.structures simple_salesforce.format slack_sdk.models "
-    "slugify soupsieve tabulate tenacity toml tomli tomllib toolz typing_extensions typing_inspection "
+    "slugify soupsieve tabulate toml tomli tomllib typing_extensions typing_inspection "
     "tzlocal ujson unidecode xmltodict yaml"
 )
 _SDK: Final = "ninelives autokitteh"
@@ -152,6 +152,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("json", "dump load", Kind.INSPECT),
     **_names("pickle", "Pickler Unpickler dump load", Kind.INSPECT),
     **_names("statistics", "*", Kind.INSPECT),
+    **_names("", "more_itertools toolz", Kind.INSPECT),
     **_names("numpy", "fromiter", Kind.INSPECT),
     **_names("yaml", "dump load load_all safe_dump safe_load safe_load_all", Kind.INSPECT),
     **_names("tomllib", "load", Kind.INSPECT),
@@ -163,6 +164,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("concurrent.futures", "Executor.map ThreadPoolExecutor.submit", Kind.RUNS),
     **_names("concurrent.futures", "Future.add_done_callback", Kind.RUNS),
     **_names("contextvars", "Context.run", Kind.RUNS),
+    **_names("operator", "call", Kind.RUNS),
     **_names("threading", "Thread Timer", Kind.RUNS),
     # --- what keeps a callable, or a context, for later
     **_names("atexit", "register", Kind.KEEPS),
@@ -171,8 +173,15 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("contextlib", "_BaseExitStack.enter_context _BaseExitStack.push", Kind.ENTERS),
     **_names("contextlib", "AsyncExitStack.enter_async_context AsyncExitStack.push_async_exit", Kind.ENTERS),
     **_names("dataclasses", "field", Kind.KEEPS),
+    **_names("functools", "cache lru_cache lru_cache.<locals>.decorating_function", Kind.KEEPS),
+    **_names("pandas.core.frame.DataFrame", "agg aggregate apply applymap map transform", Kind.KEEPS),
+    **_names("pandas.core.generic.NDFrame", "pipe", Kind.KEEPS),
+    **_names("pandas.core.groupby.generic", "DataFrameGroupBy.apply SeriesGroupBy.apply", Kind.KEEPS),
+    **_names("pandas.core.groupby.groupby.GroupBy", "apply pipe", Kind.KEEPS),
+    **_names("pandas.core.series.Series", "agg aggregate apply map transform", Kind.KEEPS),
     **_names("pydantic.fields", "Field PrivateAttr", Kind.KEEPS),
     **_names("sched", "scheduler.enter scheduler.enterabs", Kind.KEEPS),
+    **_names("", "tenacity", Kind.KEEPS),
     **_names("weakref", "finalize", Kind.KEEPS),
     # --- clocks
     **_names(
@@ -375,8 +384,20 @@ ANSWERS: Final = (
     "telegram._message",
 )
 
-#: Properties of live values that are recorded with their attributes: reading them asks nobody.
+#: Properties of live values that are recorded with their attributes: reading them asks nobody. Attributes of
+#: these names are recorded whatever they are.
 SHOWN: Final[dict[str, tuple[str, ...]]] = {
+    "aiohttp.client_reqrep.ClientResponse": (
+        "_headers",
+        "charset",
+        "content_type",
+        "cookies",
+        "headers",
+        "history",
+        "ok",
+        "real_url",
+        "url",
+    ),
     "asyncio.subprocess.Process": ("pid", "returncode"),
 }
 
@@ -420,6 +441,9 @@ LAZY: Final = frozenset(
     | {"heapq.merge"}
 )
 
+#: Modules of which all is so.
+_LAZY_MODULES = frozenset({"itertools", "more_itertools", "toolz"})
+
 #: Attributes that tell one object of a class from another, for digests.
 HINTS: Final[dict[str, tuple[str, ...]]] = {
     "simple_salesforce.api.SFType": ("name",),
@@ -459,7 +483,7 @@ def _of_module(module: str, tables: tuple[dict[str, Kind], ...]) -> Kind:
 def is_lazy(fn: object) -> bool:
     """Tell whether a function, or class, takes items of what it is given only when it is asked for some."""
     module = getattr(fn, "__module__", None) or ""
-    return module == "itertools" or f"{module}.{getattr(fn, '__qualname__', '')}" in LAZY
+    return module.partition(".")[0] in _LAZY_MODULES or f"{module}.{getattr(fn, '__qualname__', '')}" in LAZY
 
 
 def is_handle(cls: type) -> bool:

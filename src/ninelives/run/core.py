@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from ninelives.errors import Divergence, Stopped
+from ninelives.errors import Divergence, LiveValueLost, Stopped
 from ninelives.run import calltable, wire
 from ninelives.run.classify import Classifier
 from ninelives.run.codec import Codec
@@ -30,6 +30,9 @@ from ninelives.run.wire import Frame
 STOP: Final = "ninelives.Stopped"
 STARTED: Final = "started"
 ABANDONED: Final = "abandoned"
+
+#: Errors that are looked through for one of a value that was lost.
+_DEPTH = 10
 
 _wall = time.time
 
@@ -128,6 +131,8 @@ class Core:
         """End the session unless a record is of the very call that the code makes now."""
         if record.name == name and record.digest == digest.hex() and record.kind == kind:
             return
+        if (lost := _lost_on_the_way()) is not None:
+            self.end_with(lost)  # the first run had the value here: that is what the user has to know
         if record.name == name:
             what = f"{name} was called with other arguments"
         else:
@@ -250,6 +255,16 @@ class Core:
         if self._stop is not None:
             self._stop.is_over = True
         raise Stopped("the session was stopped")
+
+
+def _lost_on_the_way() -> LiveValueLost | None:
+    """Return the error that the code is handling, where a replay alone has it."""
+    error = sys.exc_info()[1]
+    for _ in range(_DEPTH):
+        if error is None or isinstance(error, LiveValueLost):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def stopped() -> Stopped:

@@ -22,7 +22,8 @@ Document = dict[str, Any]
 def describe(error: BaseException, is_user: Callable[[str], bool], depth: int = _DEPTH) -> Document:
     """Return what is recorded of an exception: plain data and pickles, never the object."""
     cls = _importable(type(error))
-    cause, context = error.__cause__, None if error.__suppress_context__ else error.__context__
+    cause, context = error.__cause__, error.__context__
+    context = None if context is cause else context
     return {
         "module": cls.__module__,
         "class": cls.__qualname__,
@@ -43,8 +44,8 @@ def rebuild(document: Document) -> BaseException:
     """Make the exception again."""
     error = _best(document)
     if document["cause"] is not None:
-        error.__cause__ = rebuild(document["cause"])
-    elif document["context"] is not None:
+        error.__cause__ = error.__context__ = rebuild(document["cause"])
+    if document["context"] is not None:
         error.__context__ = rebuild(document["context"])
     error.__suppress_context__ = document["suppress"]
     return error.with_traceback(tracebacks.synthesize([tuple(frame) for frame in document["frames"]]))
@@ -92,7 +93,7 @@ def _find(module: str, qualname: str) -> Any:
 def _whole(error: BaseException) -> bytes | None:
     """Return the pickle of an exception, if it comes back as the same."""
     try:
-        data = reducers.dumps(error)
+        data = reducers.dumps_of_error(error)
         again = pickle.loads(data)
     except Exception:
         return None
@@ -103,7 +104,7 @@ def _whole(error: BaseException) -> bytes | None:
 def _part(value: object) -> tuple[bool, Any]:
     """Return a value as a pickle, or as what it looks like."""
     try:
-        data = reducers.dumps(value)
+        data = reducers.dumps_of_error(value)
         pickle.loads(data)
     except Exception:
         return False, _look(value)

@@ -6,12 +6,11 @@ of libraries are *parts*: known by their class, reached through their owner.
 
 import enum
 import pathlib
-import pickle
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from ninelives.run import calltable
+from ninelives.run import calltable, reducers
 from ninelives.run.codec import is_plain
 from ninelives.run.digest import fields_of, type_name
 from ninelives.run.masking import Masks
@@ -44,8 +43,9 @@ class Fields:
         cls = type(value)
         if cls is types.GeneratorType:
             return found
+        shown = calltable.SHOWN.get(type_name(cls), ())
         for name, item in self._attributes(value):
-            if (cls, name) not in self._hopeless and self._is_recorded(item):
+            if (cls, name) not in self._hopeless and (name in shown or self._is_recorded(item)):
                 data = _pickled(item)
                 if data is None:
                     self._hopeless.add((cls, name))
@@ -96,6 +96,6 @@ def _slots_of(cls: type) -> Iterator[str]:
 
 def _pickled(item: Any) -> bytes | None:
     try:
-        return pickle.dumps(item, 5)
+        return reducers.dumps(item)
     except Exception:
         return None

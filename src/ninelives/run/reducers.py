@@ -2,6 +2,8 @@
 
 Rows of a database, and answers of the standard library's HTTP client whose body is small and of known length:
 the body is read when the answer is recorded, and is in memory from then on. Workbooks of openpyxl, as files.
+Answers of requests, without the hooks and the open file that their request was sent with. Views of
+dictionaries and headers. Sentinels, by their place (`sentinels`).
 The other way round, answers whose body somebody wants to stream do not pickle here, though they say they do.
 """
 
@@ -10,8 +12,11 @@ import io
 import pickle
 import socket
 import sqlite3
+import types
 import urllib.error
-from typing import Any
+from typing import Any, Final
+
+from ninelives.run import sentinels
 
 _NO_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
@@ -26,28 +31,11 @@ def override(_pickler: object, value: Any) -> Any:
     cls = type(value)
     if value is _NO_TIMEOUT:
         return _no_timeout, ()
-    if cls is sqlite3.Row:
-        return _row, (tuple(value.keys()), tuple(value))
-    if cls is http.client.HTTPResponse:
-        body = _body(value)
-        kept = {name: getattr(value, name) for name in _ANSWER if hasattr(value, name)}
-        return NotImplemented if body is None else (_answer, (body, kept))
-    if cls is urllib.error.HTTPError:
-        body = _body(value.fp)
-        return (
-            NotImplemented
-            if body is None
-            else (_refusal, (value.url, value.code, value.msg, value.hdrs, body))
-        )
-    if cls.__name__ == "Workbook" and cls.__module__ == "openpyxl.workbook.workbook":
-        file = io.BytesIO()
-        value.save(file)
-        return _workbook, (file.getvalue(),)
-    if cls.__name__ == "Request" and _is_httpx(cls) and hasattr(value, "_content"):
-        return _request, (cls, value.method, str(value.url), list(value.headers.raw), value._content)
-    if cls.__name__ == "Response" and _is_unread(cls, value):
-        raise pickle.PicklingError("an answer whose body is still to be read is live")
-    return NotImplemented
+    reduce = _OF_CLASSES.get(cls) or _OF_NAMES.get((cls.__module__, cls.__name__))
+    if reduce is not None:
+        return reduce(value)
+    place = sentinels.place_of(value)
+    return NotImplemented if place is None else (sentinels.at, (*place, cls))
 
 
 def _no_timeout() -> Any:
@@ -55,8 +43,105 @@ def _no_timeout() -> Any:
     return _NO_TIMEOUT
 
 
-def _is_httpx(cls: type) -> bool:
-    return cls.__module__.partition(".")[0] in {"httpx", "httpx2"}
+# --- databases and the standard library's HTTP client -----------------------------------------------------
+
+
+def _of_row(value: sqlite3.Row) -> Any:
+    return _row, (tuple(value.keys()), tuple(value))
+
+
+def _of_answer(value: http.client.HTTPResponse) -> Any:
+    body = _body(value)
+    kept = {name: getattr(value, name) for name in _ANSWER if hasattr(value, name)}
+    return NotImplemented if body is None else (_answer, (body, kept))
+
+
+def _of_refusal(value: urllib.error.HTTPError) -> Any:
+    body = _body(value.fp)
+    return (
+        NotImplemented if body is None else (_refusal, (value.url, value.code, value.msg, value.hdrs, body))
+    )
+
+
+# --- views ------------------------------------------------------------------------------------------------
+
+
+def _keys(keys: list[Any]) -> Any:
+    return dict.fromkeys(keys).keys()
+
+
+def _values(values: list[Any]) -> Any:
+    return dict(enumerate(values)).values()
+
+
+def _items(found: dict[Any, Any]) -> Any:
+    return found.items()
+
+
+def _proxy(found: dict[Any, Any]) -> Any:
+    return types.MappingProxyType(found)
+
+
+# --- requests and httpx -----------------------------------------------------------------------------------
+
+
+def _of_requests(answer: Any) -> Any:
+    """Return how an answer of requests pickles: with what was sent, and nothing to send it again with."""
+    if answer._content is False and not answer._content_consumed:
+        raise _unread()
+    sent = _sent(getattr(answer, "request", None))
+    if sent is None:
+        return NotImplemented
+    return _again, (type(answer),), {**answer.__getstate__(), "request": sent}
+
+
+def _unread() -> pickle.PicklingError:
+    """Return the error for an answer that somebody wants to stream: its copy would have no stream."""
+    return pickle.PicklingError("an answer whose body is still to be read is live")
+
+
+def _sent(request: Any) -> Any:
+    """Return a request of requests without hooks and open files; `None` where it pickles as it is.
+
+    A hook is often a function that does not pickle: `json()`, headers and status would be lost with it.
+    """
+    if type(request).__module__ != "requests.models":
+        return None
+    is_data = isinstance(request.body, str | bytes | None)
+    if is_data and (not any(request.hooks.values()) or _can_pickle(request.hooks)):
+        return None
+    found = request.copy()
+    found.hooks, found.body = {}, request.body if is_data else None
+    return found
+
+
+def _again(cls: Any) -> Any:
+    return cls.__new__(cls)
+
+
+def _can_pickle(value: object) -> bool:
+    try:
+        dumps(value)
+    except Exception:
+        return False
+    return True
+
+
+def _has_length(headers: Any) -> bool:
+    length = headers.get("Content-Length", "")
+    return length.isdecimal() and int(length) <= _LONGEST_BODY
+
+
+def _of_httpx(answer: Any) -> Any:
+    if not hasattr(answer, "_content"):
+        raise _unread()
+    return NotImplemented
+
+
+def _of_request(value: Any) -> Any:
+    if not hasattr(value, "_content"):
+        return NotImplemented
+    return _request, (type(value), value.method, str(value.url), list(value.headers.raw), value._content)
 
 
 def _request(cls: Any, method: str, url: str, headers: list[tuple[bytes, bytes]], content: bytes) -> Any:
@@ -64,11 +149,7 @@ def _request(cls: Any, method: str, url: str, headers: list[tuple[bytes, bytes]]
     return cls(method, url, headers=headers, content=content)
 
 
-def _is_unread(cls: type, answer: Any) -> bool:
-    """Tell whether somebody asked for a stream, and its copy would have none."""
-    if cls.__module__ == "requests.models":
-        return answer._content is False and not answer._content_consumed
-    return _is_httpx(cls) and not hasattr(answer, "_content")
+# --- making again -----------------------------------------------------------------------------------------
 
 
 def _row(names: tuple[str, ...], values: tuple[Any, ...]) -> sqlite3.Row:
@@ -113,6 +194,12 @@ def _answer(body: bytes, kept: dict[str, Any]) -> http.client.HTTPResponse:
     return made
 
 
+def _of_workbook(value: Any) -> Any:
+    file = io.BytesIO()
+    value.save(file)
+    return _workbook, (file.getvalue(),)
+
+
 def _workbook(data: bytes) -> Any:
     from openpyxl import load_workbook  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
@@ -123,8 +210,58 @@ def _refusal(url: str, code: int, msg: str, headers: Any, body: bytes) -> urllib
     return urllib.error.HTTPError(url, code, msg, headers, io.BytesIO(body))
 
 
+def _of_headers(proxy: Any) -> Any:
+    """Return how headers of aiohttp pickle: over a copy of what they show."""
+    return type(proxy), (proxy.copy(),)
+
+
+#: How values pickle, by their class; views of dictionaries as those of a copy.
+_OF_CLASSES: Final[dict[type, Any]] = {
+    sqlite3.Row: _of_row,
+    http.client.HTTPResponse: _of_answer,
+    urllib.error.HTTPError: _of_refusal,
+    type({}.keys()): lambda view: (_keys, (list(view),)),
+    type({}.values()): lambda view: (_values, (list(view),)),
+    type({}.items()): lambda view: (_items, (dict(view),)),
+    types.MappingProxyType: lambda view: (_proxy, (dict(view),)),
+}
+#: The same by module and name, of libraries that a project may not have.
+_OF_NAMES: Final[dict[tuple[str, str], Any]] = {
+    ("requests.models", "Response"): _of_requests,
+    ("httpx", "Response"): _of_httpx,
+    ("httpx", "Request"): _of_request,
+    ("httpx2", "Response"): _of_httpx,
+    ("httpx2", "Request"): _of_request,
+    ("multidict._multidict", "CIMultiDictProxy"): _of_headers,
+    ("multidict._multidict", "MultiDictProxy"): _of_headers,
+    ("multidict._multidict_py", "CIMultiDictProxy"): _of_headers,
+    ("multidict._multidict_py", "MultiDictProxy"): _of_headers,
+    ("openpyxl.workbook.workbook", "Workbook"): _of_workbook,
+}
+
+
 class _Pickler(pickle.Pickler):
     reducer_override = override
+
+
+class _PicklerOfErrors(pickle.Pickler):
+    """Writes what hangs on an error: requests that were sent, and answers whose body nobody has read yet."""
+
+    def reducer_override(self, value: Any) -> Any:
+        cls = type(value)
+        if cls.__module__ == "requests.models":
+            if cls.__name__ == "PreparedRequest" and (sent := _sent(value)) is not None:
+                return _again, (cls,), vars(sent)
+            if cls.__name__ == "Response" and value.status_code >= 400 and _has_length(value.headers):
+                value.content  # noqa: B018 - reads it: a hook may have raised before requests did
+        return override(self, value)
+
+
+def dumps_of_error(value: Any) -> bytes:
+    """Return the pickle of an error, or of a part of one."""
+    file = io.BytesIO()
+    _PicklerOfErrors(file, 5).dump(value)
+    return file.getvalue()
 
 
 def dumps(value: Any) -> bytes:

@@ -1,9 +1,11 @@
 """Masks, previews, records of values and of errors: single rules."""
 
 import json
+import sys
 import threading
 from collections import OrderedDict
 
+import httpx2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,3 +232,45 @@ def test_notes_cause_and_frames_survive():
     assert again.__notes__ == ["a note"]
     assert again.__cause__.errno == 2
     assert [frame[2] for frame in tracebacks.frames_of(again, lambda _path: True)] == ["caught"]
+
+
+class Marker:
+    """Objects of it have no state, but for those that somebody gives one."""
+
+
+ABSENT = Marker()
+NOTHING = object()
+
+
+def test_a_sentinel_is_read_back_as_itself():
+    """Also one that hangs on something else, and one of a library that says whose it is."""
+    value = [ABSENT, {"default": NOTHING}, httpx2.USE_CLIENT_DEFAULT]
+
+    again = codec().value(value, None).value
+
+    assert again is not value
+    assert again[0] is ABSENT
+    assert again[1]["default"] is NOTHING
+    assert again[2] is httpx2.USE_CLIENT_DEFAULT
+
+
+def test_an_object_with_a_state_is_a_copy(monkeypatch):
+    """The record holds what it was; so it is with objects that no module holds."""
+    monkeypatch.setattr(ABSENT, "n", 1, raising=False)
+
+    again = codec().value([ABSENT, Marker()], None).value
+
+    assert again[0] is not ABSENT
+    assert again[0].n == 1
+    assert type(again[1]) is Marker
+
+
+def test_a_sentinel_that_the_code_has_no_more_is_another_object_of_its_class(monkeypatch):
+    """A session that goes on with other code reads its journal all the same."""
+    body = codec().value([ABSENT, NOTHING], None).body
+    monkeypatch.delattr(sys.modules[__name__], "ABSENT")
+    monkeypatch.delattr(sys.modules[__name__], "NOTHING")
+
+    found = codec().read(body, ()).value
+
+    assert [type(item) for item in found] == [Marker, object]
