@@ -66,6 +66,16 @@ async def test_the_sessions_of_a_record_are_found_by_it(sqlite: Store):
     assert "ix_sessions_org_id_record_id_created_at_id (org_id=? AND record_id=?)" in plan
 
 
+@pytest.mark.parametrize("ask", [lambda tx: sessions.held_by(tx, "wrk_1"), sessions.orphans])
+async def test_what_workers_hold_is_found_among_what_runs(sqlite: Store, ask: Callable[[Tx], Any]):
+    """
+    Every server asks every two seconds; those that have ended must cost nothing.
+    """
+    plan = await sqlite.read(lambda tx: plan_of(tx, lambda: ask(tx)))
+
+    assert "sessions USING INDEX ix_sessions_worker_id" in plan
+
+
 async def test_a_page_of_events_sorts_nothing(sqlite: Store):
     """
     Nor must those of another project be passed over.

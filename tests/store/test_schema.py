@@ -66,7 +66,7 @@ async def test_migrations_make_the_tables_of_the_code(empty):
     assert await with_store(empty, compare) == []
 
 
-@pytest.mark.parametrize("older", ["0001", "0002"])
+@pytest.mark.parametrize("older", ["0001", "0002", "0003"])
 async def test_a_database_of_an_older_schema_is_upgraded_with_what_is_in_it(empty, older: str):
     """
     Rows stay, and the tables are those of the code afterwards.

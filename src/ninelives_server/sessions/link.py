@@ -279,6 +279,10 @@ class Link:
         """How many sessions more the worker may be given."""
         return self._free if self.takes and not self.is_closed else 0
 
+    def has(self, session_id: str) -> bool:
+        """Tell whether the worker runs a session, or its claim is under way."""
+        return session_id in self.held or session_id in self._coming
+
     @property
     def _free(self) -> int:
         return self.slots - len(self.held) - len(self._coming - self.held.keys())

@@ -222,7 +222,7 @@ class Links:
                 link.mail(session_id)
         held = await self._store.read(lambda tx: sessions.held_by(tx, hello.worker_id))
         for session_id, epoch in held:
-            if session_id not in link.held and hello.sessions.get(session_id) != epoch:
+            if not link.has(session_id) and hello.sessions.get(session_id) != epoch:
                 known = older.held.get(session_id) if older else None
                 await self._release(session_id, epoch, known.activity_id if known else None)
 
@@ -336,6 +336,9 @@ class Links:
             if worker_id not in self._links and worker_id not in self._lost:
                 taken = await self._take_all(worker_id)
                 logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
+        for session_id, epoch in await self._store.read(sessions.orphans):
+            logger.warning("session.orphaned", session_id=session_id, epoch=epoch)
+            await self._release(session_id, epoch, None)
 
     # --- tokens -----------------------------------------------------------------------------------
 

@@ -421,6 +421,13 @@ def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:
     return [(row.id, row.epoch) for row in tx.connection.execute(query)]
 
 
+def orphans(tx: Tx) -> list[tuple[str, int]]:
+    """Return the sessions of workers that are gone, with their epochs: their claims came too late."""
+    worker = tables.workers.c
+    query = sa.select(_t.id, _t.epoch).join(tables.workers, worker.id == _t.worker_id)
+    return [(row.id, row.epoch) for row in tx.connection.execute(query.where(worker.gone_at.is_not(None)))]
+
+
 def stopping(tx: Tx) -> list[Session]:
     """Return the sessions that were asked to stop and have not ended."""
     is_open = sa.or_(

@@ -372,6 +372,13 @@ sessions = sa.Table(
         sqlite_where=sa.text("trigger_id IS NOT NULL"),
         postgresql_where=sa.text("trigger_id IS NOT NULL"),
     ),
+    # What somebody runs now; asked of each worker every two seconds.
+    sa.Index(
+        "ix_sessions_worker_id",
+        "worker_id",
+        sqlite_where=sa.text("worker_id IS NOT NULL"),
+        postgresql_where=sa.text("worker_id IS NOT NULL"),
+    ),
     sa.Index("ix_sessions_state_wake_at", "state", "wake_at"),
     sa.Index("ix_sessions_deployment_id_ended_at", "deployment_id", "ended_at"),
     sa.Index(

@@ -2,12 +2,16 @@
 
 import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
-from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record, serving, until
+import pytest
+from conversation import PATIENCE, PYTHON, FakeWorker, Scheduler, Tokens, a_record, serving, until
 from world import World
 
 from ninelives_server.errors import DatabaseAway
-from ninelives_server.model.sessions import SessionState
+from ninelives_server.model.sessions import CARRIED, SessionState
+from ninelives_server.sessions.link import Hello
 from ninelives_server.sessions.links import Links
 from ninelives_server.store import sessions, tables, workers
 from ninelives_server.store.core import Store
@@ -317,6 +321,73 @@ async def test_a_session_that_a_worker_holds_by_its_row_only_is_given_to_somebod
 
         await until(is_free)
         assert scheduler.failed == []
+
+
+async def test_a_claim_that_was_committed_after_its_worker_left_is_given_to_somebody_else(
+    world: World, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    It was under way when the worker said goodbye; what is under way at one that is there is nobody else's.
+    """
+    late, other = await world.session(), await world.session()
+    async with serving(world, scheduler, tokens, silent=0.1, beat=0.05) as links:
+        leaving = FakeWorker(links, "wrk_leaving")
+        await leaving.hello()
+        leaving.say("bye")
+
+        async def has_left() -> bool:
+            return leaving.link.is_closed
+
+        await until(has_left)
+        await world.worker("wrk_2")
+        await world.claim(other.id, "wrk_2")
+        await world.claim(late.id, "wrk_leaving")
+
+        async def is_free() -> bool:
+            return (await world.sessions.get(world.actor, late.id)).session.worker_id is None
+
+        await until(is_free)
+
+
+async def test_what_is_claimed_while_a_worker_comes_back_stays_its_own(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    It asks as soon as it is welcome, while the server still looks for what it has lost.
+    """
+    session = await world.session()
+    committed, go_on = asyncio.Event(), asyncio.Event()
+    claim, release = world.journal.claim, world.journal.release
+    released: list[str] = []
+
+    async def slow(*args: Any) -> Any:
+        answer = await claim(*args)
+        committed.set()
+        await go_on.wait()
+        return answer
+
+    async def look(work: Any) -> Any:
+        await committed.wait()
+        found = await world.store.read(work)
+        go_on.set()
+        return found
+
+    async def note(session_id: str, epoch: int) -> bool:
+        released.append(session_id)
+        return await release(session_id, epoch)
+
+    monkeypatch.setattr(world.journal, "claim", slow)
+    monkeypatch.setattr(world.journal, "release", note)
+    worker = FakeWorker(links)
+    worker.say("claim", sid=session.id, activity_id="turn-1", attempt=1)
+    worker.link.worker_id = worker.worker_id
+    hello = Hello(worker.worker_id, "w", 4, PYTHON, "none", {}, CARRIED, takes=True)
+    monkeypatch.setattr(links, "_store", SimpleNamespace(read=look))
+    await links._reconcile(worker.link, hello, None)
+    monkeypatch.undo()
+    frame = await worker.hear()
+
+    assert (frame.type, released) == ("claimed", [])
 
 
 async def test_a_session_that_its_worker_does_not_report_is_given_to_somebody_else(
