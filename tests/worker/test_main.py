@@ -57,7 +57,7 @@ class Turns:
 class World:
     """A Temporal, a server and any number of worker processes."""
 
-    def __init__(self, directory: Path, server: FakeServer, temporal: Client) -> None:
+    def __init__(self, directory: Path, server: FakeServer, temporal: Client | None) -> None:
         self.server = server
         self.temporal = temporal
         self._directory = directory
@@ -74,6 +74,7 @@ class World:
         return self._workers[-1]
 
     async def start(self, sid: str) -> Any:
+        assert self.temporal is not None
         return await self.temporal.start_workflow(Turns.run, sid, id=sid, task_queue="tests")
 
     def close(self) -> None:
@@ -228,6 +229,32 @@ async def test_a_worker_that_cannot_reach_an_embedded_temporal_says_so_and_ends(
     assert code != 0
     assert "the server's Temporal is embedded, at 127.0.0.1:1 on its own machine" in said
     assert "--temporal-address" in said
+
+
+async def test_a_worker_that_has_not_reached_temporal_yet_runs_what_it_is_given_and_drains(
+    tmp_path: Path,
+) -> None:
+    """The server needs no Temporal to give sessions away; SIGTERM is answered as at any other time."""
+    async with FakeServer("127.0.0.1:1") as server:
+        world = World(tmp_path, server, None)
+        row = server.add(
+            "ses_1", "session.send('waiting', is_waiting=True)\n" + _BUSY.format(marker="4242.75")
+        )
+        try:
+            worker = world.work()
+            await server.until(lambda: server.hellos)
+            await server.give("ses_1")
+            await server.until(lambda: row.journal)
+
+            worker.send_signal(signal.SIGTERM)
+            code = await asyncio.to_thread(worker.wait, 20)
+        finally:
+            world.close()
+
+    assert code == 0
+    assert await _gone(b"4242.75")
+    assert [death["reason"] for death in row.deaths] == ["shutdown"]
+    assert len(server.farewells) == 1
 
 
 async def test_a_second_worker_on_the_same_directory_says_so(world: World, tmp_path: Path) -> None:

@@ -143,13 +143,14 @@ class _Life:
             supervisor.connect(link.send)
             await stack.enter_async_context(_background(link.run()))
             await stack.enter_async_context(_background(_report(supervisor)))
-            temporal = await self._unless_stopped(_connect(config, options.name))
-            if temporal is None:
-                return 0
-            code = await self._work(temporal, supervisor)
-            if link.is_open:
-                await supervisor.leave()
-            return code
+            try:
+                temporal = await self._unless_stopped(_connect(config, options.name))
+                return 0 if temporal is None else await self._work(temporal, supervisor)
+            finally:
+                # Whatever became of Temporal, the server may have given us sessions.
+                await supervisor.stop()
+                if link.is_open:
+                    await supervisor.leave()
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
