@@ -27,6 +27,26 @@ def test_values_are_what_json_can_hold(site: Site, project: str):
     assert site.ask("DELETE", f"/projects/{project}/store/a").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"value": {"a": "x\\ud800"}}', "half of a surrogate pair"),
+        ('{"value": [NaN]}', "NaN and Infinity are no JSON"),
+    ],
+)
+def test_what_no_other_reader_takes_is_refused(site: Site, project: str, text: str, says: str):
+    """
+    Python's JSON takes both; stored, they would break every page and answer that shows them.
+    """
+    headers = {"Content-Type": "application/json"}
+
+    answer = site.ask("PUT", f"/projects/{project}/store/a", content=text, headers=headers)
+
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+    assert site.ask("GET", f"/projects/{project}/store/a").status_code == 404
+
+
 def quoted(key: str) -> str:
     from urllib.parse import quote
 

@@ -67,6 +67,9 @@ def test_a_thing_that_failed_is_1(ninelives: Terminal, things: Things, command):
         (("event", "verify-filter", "true", "--data", "{nonsense"), "JSON"),
         (("event", "verify-filter", "true", "--data", "[1]"), "data"),
         (("deploy", "/no/such/directory"), "/no/such/directory"),
+        (("store", "set", "p", "k", '"\\ud800"'), "UTF-8"),
+        (("session", "start", "p", "main.py:f", "-i", "x=NaN"), "JSON"),
+        (("var", "set", "p", "K", "@/bin/sh"), "UTF-8"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )

@@ -96,7 +96,7 @@ async def test_what_its_children_use_counts_too(real: Bench, server: FakeServer)
     [
         ("import re\ndef main(event):\n    re.match('(a+)+$', 'a' * 60 + 'b')\n", "cpu_seconds"),
         (
-            "import ctypes\ndef main(event):\n    while True:\n        ctypes.PyDLL(None).sleep(600)\n",
+            "import ctypes\ndef main(event):\n    ctypes.PyDLL(None).sleep(600)\n    return 'rested'\n",
             "wall_seconds",
         ),
     ],
@@ -105,7 +105,10 @@ async def test_what_its_children_use_counts_too(real: Bench, server: FakeServer)
 async def test_a_blocked_c_call_ends_at_a_limit(
     real: Bench, server: FakeServer, code: str, limit: str
 ) -> None:
-    """No line of Python runs any more in such a process; it is watched from outside."""
+    """No line of Python runs any more in such a process; it is watched from outside.
+
+    The signal that has it say where it stands interrupts the call: that must not make it a good end.
+    """
     server.wall_left = 1.5 if limit == "wall_seconds" else None
 
     row = await _beside_a_healthy_one(real, server, code, **{limit: 1})

@@ -133,7 +133,8 @@ class _Run:
     def begin(self, stops: list[Frame]) -> None:
         """Take the places of what user code uses, and start to listen."""
         connections = self._start.get("connections") or ()
-        faulthandler.register(limits.DUMP_SIGNAL, file=2, all_threads=True)
+        # Then the signal kills, as it does by itself: a call that it interrupts must not go on to a good end.
+        faulthandler.register(limits.DUMP_SIGNAL, file=2, all_threads=True, chain=True)
         if self._core is None:
             signal.signal(_STOP_SIGNAL, _raise_stopped)
             self._output.is_single = True

@@ -252,6 +252,8 @@ class _Zygote:
             os.close(self._pid_namespace)
 
     def _bury(self, pidfd: int) -> None:
+        from ninelives.run import limits
+
         pid = next(p for p, s in self._sessions.items() if s.pidfd == pidfd)
         session = self._sessions.pop(pid)
         self._poll.unregister(pidfd)
@@ -264,6 +266,8 @@ class _Zygote:
         elif os.waitstatus_to_exitcode(status) >= 0 and told:
             status = _STATUS.unpack(told)[0]
         code = os.waitstatus_to_exitcode(status)
+        if session.excess is not None and code == -limits.DUMP_SIGNAL:
+            code = -signal.SIGKILL  # the same, only sooner: it had said its last words
         ended = {"code": code, "signal": None} if code >= 0 else {"code": None, "signal": -code}
         limit = session.excess and session.excess._asdict()
         self._tell(t="exited", id=session.name, **ended, limit=limit)

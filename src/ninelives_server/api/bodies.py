@@ -1,7 +1,10 @@
 """Reading request bodies: none larger than a limit, none with a field that we do not know."""
 
+import json
+
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 
 from ninelives_server.errors import TooLarge
 
@@ -13,6 +16,21 @@ class Body(BaseModel):
     """What a request says. A misspelt field is an error: left out silently, it would mean its default."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_said(cls, data: object) -> object:
+        """Refuse what Python's JSON reads and no other: stored, it would break whatever shows it."""
+        try:
+            json.dumps(data, ensure_ascii=False, allow_nan=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise PydanticCustomError("no_text", f"{half} is half of a surrogate pair, and no text") from None
+        except ValueError:
+            raise PydanticCustomError("no_number", "NaN and Infinity are no JSON") from None
+        except TypeError:
+            pass  # not from JSON: a model that was made already
+        return data
 
 
 async def limited(request: Request, limit_bytes: int, what: str) -> bytes:

@@ -102,6 +102,10 @@ class Client:
             answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as error:
             raise self._not_there(error) from None
+        except UnicodeEncodeError as error:
+            fail(f"{error.object[error.start : error.end]!a} is no text in UTF-8", USAGE)
+        except ValueError as error:
+            fail(f"that cannot be sent as JSON: {error}", USAGE)
         if not answer.is_success:
             _refused(answer)
         return answer

@@ -19,12 +19,17 @@ def value_of(argument: str, *, what: str, secret: bool) -> str:
         secret: Whether plain text is refused, because other users of a machine can read arguments.
     """
     if argument == "-":
-        return sys.stdin.read().rstrip("\n")
+        try:
+            return sys.stdin.read().rstrip("\n")
+        except UnicodeDecodeError:
+            fail(f"{what}: standard input is no text in UTF-8", USAGE)
     if argument.startswith("@"):
         try:
             return Path(argument[1:]).read_text(encoding="utf-8").rstrip("\n")
         except OSError as error:
             fail(f"{what}: {argument[1:]!r} cannot be read: {error.strerror}", USAGE)
+        except UnicodeDecodeError:
+            fail(f"{what}: {argument[1:]!r} is no text in UTF-8", USAGE)
     if argument.startswith("env:"):
         name = argument.removeprefix("env:")
         if name not in os.environ:
