@@ -147,6 +147,8 @@ class Calls:
             return self._of_lost(fn)
         if type(fn) is operator.methodcaller:
             return functools.partial(self._by_method, fn)
+        if live.lost_of(fn).about.get("is_own"):
+            return self.call(live.lost_of(fn).real())
         return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
 
     def _of_lost(self, method: Method) -> Any:

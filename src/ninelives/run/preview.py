@@ -39,7 +39,7 @@ class Previews:
     def of_error(self, error: BaseException) -> str:
         """Return an exception as one line."""
         text = f"{type(error).__name__}: {text_of(error)}"
-        return self._masks.text(text)[:1000]
+        return _in_unicode(self._masks.text(text)[:1000])
 
 
 def text_of(error: BaseException) -> str:
@@ -48,6 +48,11 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception:
         return "its message cannot be shown"
+
+
+def _in_unicode(text: str) -> str:
+    """Return a text that a frame can carry; half of a surrogate pair, of a cut emoji, is shown escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 class _View:
@@ -70,7 +75,7 @@ class _View:
 
     def _text(self, value: str) -> str:
         size = max(0, min(_TEXT, self._left))
-        masked = self._mask(value)
+        masked = _in_unicode(self._mask(value))
         self._left -= min(len(masked), size)
         return masked if len(masked) <= size else f"{masked[:size]}… ({len(value)} characters)"
 

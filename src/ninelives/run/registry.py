@@ -39,8 +39,14 @@ class Reference(NamedTuple):
 class Registry:
     """The live values of this process."""
 
-    def __init__(self, masks: Masks, is_user_class: Callable[[type], bool] = lambda _cls: False) -> None:
+    def __init__(
+        self,
+        masks: Masks,
+        is_user_class: Callable[[type], bool] = lambda _cls: False,
+        is_own: Callable[[Any], bool] = lambda _fn: False,
+    ) -> None:
         self._masks = masks
+        self._is_own = is_own
         self._fields = fields.Fields(masks, is_user_class)
         self._known: dict[int, tuple[Any, dict[str, Any]]] = {}
         self._parts: dict[int, tuple[weakref.ref[Any], Reference]] = {}
@@ -84,6 +90,8 @@ class Registry:
         """Remember a live value, which the step with this key returned; return what is recorded of it."""
         about = self._about(value, is_handle=is_handle)
         about |= {"key": key, "step": step, "fields": self._fields.of(value)}
+        if callable(value) and self._is_own(value):
+            about["is_own"] = True  # a call of it is no step; the calls in it are
         about["parts"] = {n: self._about(part, like=about) for n, part in self._fields.parts(value)}
         if files.is_file(value):
             about.update(files.about(value))

@@ -145,7 +145,7 @@ class DurableSession(Talk):
     def __init__(self, core: Core, connections: Iterable[str], park_after: float = PARK_AFTER) -> None:
         super().__init__(core.link, core.masks, core.session_id, connections)
         self._core = core
-        registry = Registry(core.masks, core.classifier.is_user_class)
+        registry = Registry(core.masks, core.classifier.is_user_class, core.classifier.is_own)
         core.digests.live_form = registry.form
         self._waits = Waits(core, registry, park_after)
         self._mailbox = Mailbox(core, self._waits)

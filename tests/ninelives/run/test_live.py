@@ -2,6 +2,8 @@
 
 from textwrap import dedent
 
+import pytest
+
 from ninelives_server.testing.session_harness import Journal
 
 
@@ -411,3 +413,60 @@ def test_a_context_of_a_generator_is_entered_once(zygote, program, tmp_path):
     assert lost.error["type"] == "LiveValueLost"
     assert "the context locked was entered by a process that has died" in lost.error["message"]
     assert (tmp_path / "log.txt").read_text() == "entered\nleft\nentered\nentered\nleft\n"
+
+
+FUNCTIONS = """
+import threading
+
+import ninelives
+
+class Caller:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, n):
+        return note(n)
+
+@ninelives.step
+def note(n):
+    return n
+
+@ninelives.live
+def made_again(kind):
+    return (lambda n: note(n)) if kind == "lambda" else Caller()
+
+@ninelives.step
+def lost(kind):
+    return (lambda n: note(n)) if kind == "lambda" else Caller()
+
+def main(event):
+    call = made_again(event.data.kind)
+    print(call(1), call(2))
+    return note(3)
+
+def loses(event):
+    call = lost(event.data.kind)
+    print(call(1))
+    return note(2)
+"""
+
+
+@pytest.mark.parametrize("kind", ["lambda", "object"])
+def test_the_steps_in_a_function_that_was_lost_are_those_of_the_first_run(harness, program, kind):
+    """The project's own function is called, made again if that can be, and not recorded as a step of its own."""
+    made = program(FUNCTIONS, data={"kind": kind})
+
+    assert harness.crash_everywhere(made).result == 3
+
+
+@pytest.mark.parametrize("kind", ["lambda", "object"])
+def test_a_function_of_the_project_that_cannot_be_made_again_is_lost(harness, program, kind):
+    """The error says so; it is no divergence."""
+    made = program(FUNCTIONS, data={"kind": kind}, entrypoint="main.py:loses")
+    journal = Journal()
+    harness.run(made, journal)
+
+    again = harness.run(made, journal)
+
+    assert again.error["type"] == "LiveValueLost"
+    assert "step main.lost" in again.error["message"]

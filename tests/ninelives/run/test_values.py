@@ -65,6 +65,22 @@ def test_a_preview_is_small_json_whatever_the_value(value):
     assert len(shown) < 40_000
 
 
+def test_a_preview_of_half_a_surrogate_pair_can_be_sent():
+    """Services cut texts in the middle of an emoji, and Python's JSON reads that; a record must not fail of it."""
+    cut = json.loads('["\\ud83d", {"\\ud83d": 1}]')
+    previews = Previews(Masks())
+
+    shown = [
+        previews.of_value(cut),
+        previews.of_args((cut,), {"k": cut}),
+        previews.of_error(ValueError(cut[0])),
+    ]
+
+    assert json.dumps(shown, ensure_ascii=False).encode()
+    assert shown[0] == ["\\ud83d", {"\\ud83d": 1}]
+    assert shown[2] == "ValueError: \\ud83d"
+
+
 def test_a_preview_calls_no_code_of_the_value():
     """An object is its class's name: its `repr` may do anything."""
 
