@@ -1,7 +1,16 @@
 """The link by itself: what goes into one message, and what comes out of one."""
 
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
 from ninelives.run import wire
 from ninelives_server.worker import link
+from ninelives_server.worker.link import Link
 
 
 def test_frames_that_are_ready_share_messages_in_order() -> None:
@@ -33,3 +42,103 @@ def test_a_message_that_ends_inside_a_frame_is_left_for_the_parser_to_refuse() -
     parts = list(link._split(whole + whole[:5]))
 
     assert parts == [whole, whole[:5]]
+
+
+class _Peer:
+    """Notes what a link tells it."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Queue[str] = asyncio.Queue()
+
+    def hello(self) -> Mapping[str, Any]:
+        return {"t": "hello"}
+
+    def resend(self) -> None:
+        self.heard.put_nowait("resend")
+
+    def receive(self, frame: wire.Frame, raw: bytes) -> None:
+        assert wire.encode(frame.head, frame.body) == raw
+        if frame.type == "sour":
+            raise wire.BrokenFrame("the peer cannot read it")
+        self.heard.put_nowait(f"{frame.type} {len(frame.body)}")
+
+    def lost(self) -> None:
+        self.heard.put_nowait("lost")
+
+
+@asynccontextmanager
+async def _linked(say: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[tuple[Link, _Peer]]:
+    """Open a link to a server that answers each hello with what `say` sends."""
+
+    async def serve_one(socket: ServerConnection) -> None:
+        assert [frame.type for frame in wire.decode_all(cast("bytes", await socket.recv()))] == ["hello"]
+        await say(socket)
+        await socket.wait_closed()
+
+    async with serve(serve_one, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        peer = _Peer()
+        made = Link(f"http://127.0.0.1:{port}/link", {}, None, peer)
+        running = asyncio.create_task(made.run())
+        try:
+            yield made, peer
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+WELCOME = wire.encode({"t": "welcome"})
+
+
+async def test_a_message_in_parts_is_read_whole_and_text_is_passed_over() -> None:
+    """RFC 6455, section 5.4: between the parts of a message there may be a ping."""
+    ack = wire.encode({"t": "ack", "i": 1}, b"x" * 100)
+
+    async def say(socket: ServerConnection) -> None:
+        await socket.send("text")
+        await socket.send(WELCOME)
+        await socket.send([ack[:7], ack[7:50], ack[50:]])
+        await socket.send(ack + ack)
+
+    async with _linked(say) as (_, peer), asyncio.timeout(10):
+        heard = [await peer.heard.get() for _ in range(5)]
+
+    assert heard == ["resend", "welcome 0", "ack 100", "ack 100", "ack 100"]
+
+
+async def test_frames_of_one_turn_leave_in_one_message_and_none_before_the_welcome() -> None:
+    """The next turn's go by themselves: nothing waits for company."""
+    got: asyncio.Queue[list[int]] = asyncio.Queue()
+
+    async def say(socket: ServerConnection) -> None:
+        await socket.send(WELCOME)
+        async for message in socket:
+            got.put_nowait([frame.head["i"] for frame in wire.decode_all(cast("bytes", message))])
+
+    async with _linked(say) as (made, peer), asyncio.timeout(10):
+        made.send(wire.encode({"t": "record", "i": 0}))
+        assert [await peer.heard.get() for _ in range(2)] == ["resend", "welcome 0"]
+        made.send(wire.encode({"t": "record", "i": 1}))
+        made.send(wire.encode({"t": "record", "i": 2}))
+        first = await got.get()
+        made.send(wire.encode({"t": "record", "i": 3}))
+
+        assert (first, await got.get()) == ([1, 2], [3])
+
+
+@pytest.mark.parametrize("sour", [b"\x00\x00\x00\x05", wire.encode({"t": "sour"})])
+async def test_a_link_that_says_what_cannot_be_read_is_opened_again(sour: bytes) -> None:
+    """Whatever was on its way is then sent again."""
+    hellos = 0
+
+    async def say(socket: ServerConnection) -> None:
+        nonlocal hellos
+        hellos += 1
+        await socket.send(WELCOME)
+        if hellos == 1:
+            await socket.send(sour)
+
+    async with _linked(say) as (_, peer), asyncio.timeout(10):
+        heard = [await peer.heard.get() for _ in range(5)]
+
+    assert heard == ["resend", "welcome 0", "lost", "resend", "welcome 0"]

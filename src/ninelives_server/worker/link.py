@@ -6,14 +6,16 @@ mean is not known here; see `ninelives.run.wire`.
 """
 
 import asyncio
-import contextlib
 import ssl
 import struct
-from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast
 
 import websockets
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.frames import Frame as MessagePart
+from websockets.frames import Opcode
+from websockets.protocol import Event, State
 
 from ninelives.run import wire
 from ninelives_server import log
@@ -48,6 +50,45 @@ class Peer(Protocol):
         ...
 
 
+class _Connection(ClientConnection):
+    """Hands binary messages on where they are read, and sends where it is told to, without a task for either.
+
+    To wake a task takes about as long as all that is done with a message.
+
+    Attributes:
+        take: Gets each binary message; what it raises ends the connection, and is kept in `failure`.
+    """
+
+    take: Callable[[bytes], None] | None = None
+    failure: Exception | None = None
+    _parts: list[bytes] | None = None
+
+    def process_event(self, event: Event) -> None:
+        """Process what was read: the answer to the handshake, or a frame."""
+        if self.take is None or not isinstance(event, MessagePart) or not self._is_binary(event):
+            super().process_event(event)
+            return
+        parts, self._parts = self._parts or [], None
+        parts.append(bytes(event.data))
+        if not event.fin:
+            self._parts = parts
+            return
+        try:
+            self.take(b"".join(parts) if len(parts) > 1 else parts[0])
+        except Exception as error:  # noqa: BLE001  # raised again by who waits for the end of the connection
+            self.failure = self.failure or error
+            self.transport.abort()
+
+    def _is_binary(self, event: MessagePart) -> bool:
+        return event.opcode is Opcode.BINARY or (event.opcode is Opcode.CONT and self._parts is not None)
+
+    def put(self, message: bytes) -> None:
+        """Send a message; what does not fit into the socket waits in the transport. Dropped while closing."""
+        if self.protocol.state is State.OPEN:
+            self.protocol.send_binary(message)
+            self.send_data()
+
+
 class Link:
     """A WebSocket to `/api/v1/worker/link` that stays."""
 
@@ -60,14 +101,16 @@ class Link:
         self._context = context if scheme == "https" else None
         self._peer = peer
         self._outbox: list[bytes] = []
-        self._pending = asyncio.Event()
+        self._socket: _Connection | None = None
         self.is_open = False
 
     def send(self, frame: bytes) -> None:
         """Send an encoded frame soon; it is dropped while there is no link."""
         if self.is_open:
+            if not self._outbox:
+                # What the same turn of the event loop still brings goes with it.
+                asyncio.get_running_loop().call_soon(self._flush)
             self._outbox.append(frame)
-            self._pending.set()
 
     async def run(self) -> None:
         """Keep the link open until cancelled."""
@@ -76,7 +119,7 @@ class Link:
             try:
                 async with self._connect() as socket:
                     pause = _SHORTEST
-                    await self._serve(socket)
+                    await self._serve(cast("_Connection", socket))
             except (OSError, websockets.WebSocketException, wire.BrokenFrame) as error:
                 logger.info("link.failed", error=type(error).__name__, status=_status(error))
             finally:
@@ -96,19 +139,21 @@ class Link:
             ping_interval=_PING,
             ping_timeout=2 * _PING,
             close_timeout=1,
+            create_connection=_Connection,
         )
 
-    async def _serve(self, socket: ClientConnection) -> None:
-        await socket.send(wire.encode(self._peer.hello()))
-        writer = asyncio.create_task(self._write(socket))
+    async def _serve(self, socket: _Connection) -> None:
+        self._socket = socket
+        socket.take = self._read
+        socket.put(wire.encode(self._peer.hello()))
         try:
-            async for message in socket:
-                if isinstance(message, bytes):
-                    self._read(message)
-        finally:
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError, websockets.WebSocketException):
-                await writer
+            while True:
+                await socket.recv()  # text, which nobody sends; this ends with the connection
+        except websockets.ConnectionClosed as closed:
+            if socket.failure is not None:
+                raise socket.failure from closed
+            if not isinstance(closed, websockets.ConnectionClosedOK):
+                raise
 
     def _read(self, message: bytes) -> None:
         for raw in _split(message):
@@ -119,17 +164,15 @@ class Link:
                 self._peer.resend()
             self._peer.receive(frame, raw)
 
-    async def _write(self, socket: ClientConnection) -> None:
-        while True:
-            await self._pending.wait()
-            self._pending.clear()
-            frames, self._outbox = self._outbox, []
+    def _flush(self) -> None:
+        frames, self._outbox = self._outbox, []
+        if self._socket is not None:
             for message in _messages(frames):
-                await socket.send(message)
+                self._socket.put(message)
 
     def _close(self) -> None:
         self._outbox.clear()
-        self._pending.clear()
+        self._socket = None
         if self.is_open:
             self.is_open = False
             self._peer.lost()
