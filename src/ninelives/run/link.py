@@ -142,7 +142,11 @@ class Link:
             return
         try:
             self._sock.sendall(data)
-        except OSError:
+        except OSError as error:
+            trace = error.__traceback__
+            if trace is not None and trace.tb_next is not None:
+                # Of a signal handler of project code, such as an alarm's `TimeoutError`; the socket is well.
+                raise
             lost()
 
     # --- timers -------------------------------------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""A session's end of its socket, by itself: who gets what, and in which thread."""
+
+import random
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from ninelives.run import link as run_link
+from ninelives.run import wire
+from ninelives.run.link import Link
+
+# The link's thread ends by `SystemExit` where it would end its process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+#: Longer than anything here takes. seconds
+PATIENCE = 10.0
+
+
+class Supervisor:
+    """The other end of the socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.settimeout(PATIENCE)
+
+    def receive(self) -> wire.Frame:
+        return wire.receive(self._sock)
+
+    def send(self, *heads: dict[str, object]) -> None:
+        """Send frames that arrive together."""
+        self._sock.sendall(b"".join(wire.encode(head) for head in heads))
+
+
+@pytest.fixture
+def ends(monkeypatch) -> Iterator[tuple[Link, Supervisor]]:
+    """Both ends; to lose the session's one ends its thread here, and not the process."""
+    monkeypatch.setattr(run_link, "lost", sys.exit)
+    ours, theirs = socket.socketpair()
+    yield Link(ours), Supervisor(theirs)
+    theirs.close()
+    for thread in threading.enumerate():
+        if thread.name == "ninelives-link":
+            thread.join(PATIENCE)
+            assert not thread.is_alive()
+
+
+def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
+    """Do something in a thread; return it, and the list that its result will be in."""
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
+    thread.start()
+    return thread, found
+
+
+def test_threads_that_ask_at_once_get_their_own_answers(ends):
+    """In whatever order these come, one by one or several together."""
+    link, supervisor = ends
+    link.start({})
+    dice = random.Random(9)
+
+    def ask(name):
+        return [link.ask({"t": "call", "name": f"{name}.{n}"}).head["value"] for n in range(200)]
+
+    asking = [in_thread(lambda name=name: ask(name)) for name in "abcd"]
+    waiting, left = [], dict.fromkeys("abcd", 200)
+    while any(left.values()):
+        waiting.append(supervisor.receive())
+        if len(waiting) < sum(count > 0 for count in left.values()) and dice.random() < 0.5:
+            continue
+        dice.shuffle(waiting)
+        for frame in waiting:
+            left[frame.head["name"][0]] -= 1
+        supervisor.send(*({"t": "answer", "i": f.head["i"], "value": f.head["name"]} for f in waiting))
+        waiting.clear()
+
+    for (thread, found), name in zip(asking, "abcd", strict=True):
+        thread.join(PATIENCE)
+        assert found == [[f"{name}.{n}" for n in range(200)]]
+
+
+def test_what_comes_for_others_is_handled_in_the_links_thread_and_in_order(ends):
+    """Also what comes together with an answer that another thread waits for."""
+    link, supervisor = ends
+    heard = []
+
+    def note(frame):
+        heard.append((frame.head["n"], threading.current_thread().name))
+
+    link.start({"stop": note})
+    posted = link.post({"t": "record"}, note)
+    thread, found = in_thread(lambda: link.ask({"t": "call"}))
+    asked = [supervisor.receive() for _ in range(2)][1].head["i"]
+
+    supervisor.send(
+        {"t": "stop", "n": 0},
+        {"t": "ack", "i": posted, "n": 1},
+        {"t": "answer", "i": asked, "n": 2},
+        {"t": "stop", "n": 3},
+    )
+    thread.join(PATIENCE)
+    supervisor.send({"t": "stop", "n": 4})
+
+    assert found[0].head["n"] == 2
+    deadline = time.monotonic() + PATIENCE
+    while len(heard) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert heard == [(n, "ninelives-link") for n in (0, 1, 3, 4)]
+
+
+def test_timers_run_while_a_thread_waits_for_an_answer(ends):
+    """One that is set meanwhile, too."""
+    link, supervisor = ends
+    link.start({})
+    fired: list[str] = []
+    thread, _ = in_thread(lambda: link.ask({"t": "call"}))
+    asked = supervisor.receive().head["i"]
+
+    done = threading.Event()
+    link.at(time.monotonic() + 0.05, lambda: (fired.append("later"), done.set()))
+    link.soon(lambda: fired.append("at once"))
+
+    assert done.wait(PATIENCE)
+    assert fired == ["at once", "later"]
+    supervisor.send({"t": "answer", "i": asked})
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_an_error_of_a_signal_handler_ends_the_wait_and_nothing_else(ends):
+    """Project code may set an alarm: nobody reads the answer that it interrupted, and all else goes on."""
+    link, supervisor = ends
+    link.start({})
+
+    def ring(_number, _frame):
+        raise TimeoutError("rang")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeoutError, match="rang"):
+            link.ask({"t": "call", "name": "first"})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    first = supervisor.receive().head["i"]
+    thread, found = in_thread(lambda: link.ask({"t": "call", "name": "second"}))
+    second = supervisor.receive().head["i"]
+    supervisor.send({"t": "answer", "i": first, "value": 1}, {"t": "answer", "i": second, "value": 2})
+    thread.join(PATIENCE)
+
+    assert found[0].head["value"] == 2
+
+
+def test_an_alarm_while_a_frame_is_sent_is_no_broken_socket(ends):
+    """`TimeoutError` is an `OSError`, too: here the supervisor does not read, and the alarm ends the send."""
+    link, supervisor = ends
+
+    def ring(_number, _frame):
+        raise TimeoutError("rang")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError, match="rang"):
+            link.send({"t": "record"}, bytes(8 * 1024 * 1024))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
