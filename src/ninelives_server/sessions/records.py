@@ -212,8 +212,12 @@ def seconds_of(at: datetime | None) -> float | None:
     return None if at is None else at.timestamp()
 
 
+# Made once: `json.dumps` with options makes an encoder for each call, and each record has a preview.
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def _json(value: object) -> bytes | None:
-    return None if value is None else json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return None if value is None else _ENCODER.encode(value).encode()
 
 
 def _one_of(allowed: frozenset[str], value: object, what: str) -> str:
