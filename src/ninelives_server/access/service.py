@@ -210,7 +210,7 @@ class Access:
             used = None if found is None else found.token.last_used_at
             return found, found is not None and (used is None or tx.now - used >= TOUCHED_EVERY)
 
-        found, is_due = await self._store.read(look)
+        found, is_due = await self._store.glance(look)
         if found is not None and is_due:
             token_id = found.token.id
             await self._store.write(lambda tx: access.touch(tx, token_id, tx.now - TOUCHED_EVERY))

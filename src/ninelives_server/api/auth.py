@@ -62,5 +62,10 @@ def _is_own_page(request: Request, services: Services) -> bool:
     return urlsplit(origin.lower()).netloc in {request.headers.get("host", "").lower(), *ours}
 
 
-TheServices = Annotated[Services, Depends(services_of)]
+async def _services(request: Request) -> Services:
+    # FastAPI calls a function that is not `async` in a thread, which takes longer than all this does.
+    return services_of(request)
+
+
+TheServices = Annotated[Services, Depends(_services)]
 TheActor = Annotated[Actor, Depends(actor_of)]

@@ -78,7 +78,13 @@ async def worker_of(request: Request) -> Actor:
 
 
 _WORKERS = [Depends(worker_of)]
-TheDoors = Annotated[WorkerDoors, Depends(doors_of)]
+
+
+async def _doors(request: Request) -> WorkerDoors:
+    return doors_of(request)
+
+
+TheDoors = Annotated[WorkerDoors, Depends(_doors)]
 
 
 @router.websocket("/link")

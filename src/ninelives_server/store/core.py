@@ -74,6 +74,10 @@ class Store(Protocol):
         """Run `work`, which must not write, on a consistent snapshot."""
         ...
 
+    async def glance(self, work: Callable[[Tx], T]) -> T:
+        """Do as `read` for what is found by its key, in less time than it takes to start a thread."""
+        ...
+
     async def close(self) -> None:
         """Finish what was accepted and close the connections."""
         ...
@@ -172,6 +176,10 @@ class SqliteStore:
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
         return await asyncio.to_thread(self._read, work)
+
+    async def glance(self, work: Callable[[Tx], T]) -> T:
+        """Do as `read`, in the event loop's thread: in WAL mode no writer keeps a reader waiting."""
+        return self._read(work)
 
     async def close(self) -> None:
         """Finish what was accepted and close the connections."""
@@ -331,6 +339,10 @@ class PostgresStore:
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
                 return await connection.run_sync(self._unit, work, tell=False)
+
+    async def glance(self, work: Callable[[Tx], T]) -> T:
+        """Do as `read`: the driver needs no thread."""
+        return await self.read(work)
 
     async def close(self) -> None:
         """Close the connections."""

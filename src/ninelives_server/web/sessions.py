@@ -44,7 +44,7 @@ class Asked:
         return {name: value for name in self.__slots__ if (value := getattr(self, name))}
 
 
-def asked_of(
+async def asked_of(
     project: str = "", state: str = "", trigger: str = "", since: str = "", until: str = "", record: str = ""
 ) -> Asked:
     """Read the filters of the address."""
