@@ -76,6 +76,24 @@ async def test_a_session_of_a_newer_release_is_left_to_it(world: World):
     assert isinstance(newer, Claimed)
 
 
+@pytest.mark.parametrize("version", [0, NEWER])
+async def test_a_session_without_records_takes_the_rules_of_its_worker(world: World, version: int):
+    """
+    Whether a newer server made it, whose workers are not upgraded yet, or an older one; from then on it keeps to them.
+    """
+    session = await world.session()
+    await _began_with(world, session.id, version)
+
+    first = await world.journal.claim("wrk_1", session.id, frozenset({SEMANTICS}))
+    assert isinstance(first, Claimed)
+    await world.journal.commit([world.put(session.id, first.epoch, record())])
+    await world.journal.release(session.id, first.epoch)
+    second = await world.journal.claim("wrk_2", session.id, frozenset({NEWER}))
+
+    assert first.start["semantics"] == SEMANTICS
+    assert second == NotClaimed("semantics", needs=Needs(semantics=SEMANTICS))
+
+
 async def test_a_session_that_is_not_durable_has_no_rules_to_keep_to(world: World):
     """
     It has no journal to be read.

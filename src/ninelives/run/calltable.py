@@ -4,9 +4,11 @@ A callable is looked up by its longest matching name: `module.Class.method`, the
 `module`, then the packages around it. What is not found is a step. docs/reference/call-table.md shows the
 same table to people.
 
-Changing what a name means changes the keys of running sessions: that is a new semantics version.
+Changing what a name means changes the keys of running sessions: that is a new semantics version, and `BEFORE`
+says what the name meant until then.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
@@ -451,33 +453,9 @@ HINTS: Final[dict[str, tuple[str, ...]]] = {
 }
 
 
-#: For a class these are about making one; its methods are looked up further.
-_OF_THE_CLASS_ALONE = frozenset({Kind.INSPECT, Kind.OPENS, Kind.RUNS, Kind.KEEPS})
-
-
-def lookup(module: str, qualname: str, extra: dict[str, Kind] | None = None) -> Kind:
-    """Return what becomes of a call, by the names of the callable and its module."""
-    module = ALIASES.get(module, module)
-    tables = (extra, TABLE) if extra else (TABLE,)
-    parts = qualname.split(".")
-    for end in range(len(parts), 0, -1):
-        name = f"{module}.{'.'.join(parts[:end])}"
-        for table in tables:
-            kind = table.get(name)
-            if kind is not None and (end == len(parts) or kind not in _OF_THE_CLASS_ALONE):
-                return kind
-    return _of_module(module, tables)
-
-
-def _of_module(module: str, tables: tuple[dict[str, Kind], ...]) -> Kind:
-    if f"{module}.*" in TABLE:
-        return TABLE[f"{module}.*"]
-    while module:
-        for table in tables:
-            if module in table:
-                return table[module]
-        module = module.rpartition(".")[0]
-    return Kind.STEP
+#: What semantics versions changed in `TABLE`: by the first version of the new meaning, what names meant
+#: before it; `None` where they were not in the table.
+BEFORE: Final[dict[int, Mapping[str, Kind | None]]] = {}
 
 
 def is_lazy(fn: object) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ninelives.marks import Marked
-from ninelives.run import calltable
+from ninelives.run import calltable, kinds
 from ninelives.run.calltable import Kind
 
 #: How AutoKitteh's decorators mark a function.
@@ -122,7 +122,7 @@ class Classifier:
         if self._is_listed(fn) or self._is_users(fn) or _is_exceptional(fn):
             return _DIRECT
         module, qualname = _table_name(fn)
-        kind = calltable.lookup(module, qualname)
+        kind = kinds.kind_of(module, qualname)
         if kind is Kind.DIRECT:
             return _DIRECT
         if kind is Kind.STEP and self._is_own_dunder(fn):

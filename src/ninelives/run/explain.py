@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ninelives.run import calltable, instrument
+from ninelives.run import instrument, kinds
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import Classifier
 
@@ -267,7 +267,7 @@ class _Reader(ast.NodeVisitor):
             )
         if known.what == "name":
             module, _, name = known.value.rpartition(".")
-            kind = calltable.lookup(module, name)
+            kind = kinds.kind_of(module, name)
             return (
                 kind.value,
                 known.value,

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from ninelives.errors import IteratorChanged, LiveValueLost
-from ninelives.run import calltable, files, live, queries
+from ninelives.run import files, kinds, live, queries
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import class_name
@@ -119,7 +119,7 @@ class Iterators:
         """Tell whether what objects of a class do is a step."""
         if self._core.classifier.is_user_class(cls):
             return False
-        return calltable.lookup(cls.__module__, cls.__qualname__) is Kind.STEP
+        return kinds.kind_of(cls.__module__, cls.__qualname__) is Kind.STEP
 
     def is_live(self, value: Any) -> bool:
         """Tell whether a value is live, or stands for one that was."""

@@ -19,7 +19,7 @@ from importlib.readers import FileReader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from ninelives.run import instrument
+from ninelives.run import instrument, semantics
 
 #: Modules that no file of a build replaces: the interpreter is made of them, or we are.
 _KEPT = frozenset(
@@ -183,7 +183,8 @@ def _kept(place: Path) -> CodeType | None:
 
 
 def _place(source: bytes, filename: str, build: Path, *, is_durable: bool) -> Path:
-    about = f"{sys.implementation.cache_tag}-{instrument.VERSION}-{int(is_durable)}-{filename}\0".encode()
+    rules = f"{instrument.VERSION}-{semantics.version()}-{int(is_durable)}"
+    about = f"{sys.implementation.cache_tag}-{rules}-{filename}\0".encode()
     name = hashlib.sha256(about + source).hexdigest()
     return build.parent / _CACHE / build.name / f"{name}.bin"
 

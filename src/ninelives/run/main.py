@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 from ninelives import host
 from ninelives.errors import Divergence, Restarting, Stopped
 from ninelives.messages import event_of
-from ninelives.run import check, compat, entry, limits, loader, loops, tracebacks
+from ninelives.run import check, compat, entry, limits, loader, loops, semantics, tracebacks
 from ninelives.run.classify import Classifier
 from ninelives.run.core import Core
 from ninelives.run.link import Link
@@ -58,6 +58,8 @@ def run_session(sock: socket.socket, build_dir: str) -> None:
     link = Link(sock)
     link.send({"t": "hello", "pid": os.getpid()})
     start, past, stops = _read_journal(link)
+    if start.get("is_durable"):
+        semantics.keep_to(int(start["semantics"]))
     _set_environment(start)
     run = _Run(link, start, past, os.path.realpath(build_dir))
     run.begin(stops)

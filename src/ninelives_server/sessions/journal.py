@@ -146,8 +146,14 @@ class Journal:
             return NotClaimed("parked", session.wake_at)
         epoch = session.epoch + 1
         pinned = sessions.pinned(tx, session_id)
+        has_past = session.epoch > 0 or forks.FROM in session.memo
+        count = journal.count(tx, session_id) if has_past else 0
         if session.is_durable and pinned.semantics not in carried:
-            return self._refuse_semantics(tx, session, pinned.semantics)
+            shared = carried & CARRIED
+            if count or not shared:
+                return self._refuse_semantics(tx, session, pinned.semantics)
+            # Nothing is to be read by the rules that it was made with.
+            pinned = self._starts.pin(tx, session, pinned, semantics=max(shared))
         allowed = self._starts.limits.of(pinned.limits)
         end = limits.deadline(allowed, session.started_at or tx.now)
         if end is not None and end <= tx.now and session.stop_requested is None:
@@ -155,15 +161,13 @@ class Journal:
             late = ends.too_late(allowed, last, self._starts.limits.ceilings())
             self._end(tx, session, SessionState.ERROR, late)
             return NotClaimed("ended")
-        has_past = session.epoch > 0 or forks.FROM in session.memo
-        count = journal.count(tx, session_id) if has_past else 0
         start = self._starts.frame(tx, session, pinned, records=count)
         if python and python != start["python"]:
             if count:
                 rules = pinned.semantics if session.is_durable else None
                 return NotClaimed("python", needs=Needs(start["python"], rules))
             start["python"] = python
-            self._starts.pin_python(tx, session, pinned, python)
+            self._starts.pin(tx, session, pinned, python=python)
         sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
         tx.notify("session", session_id)
         left = None if end is None else (end - tx.now).total_seconds()

@@ -100,13 +100,15 @@ class Starts:
         tx.notify("session", new.id)
         tx.notify("start", new.id)
 
-    def pin_python(self, tx: Tx, session: Session, pinned_row: Pinned, python: str) -> None:
-        """Pin another minor version of Python with a session that has no records yet."""
+    def pin(self, tx: Tx, session: Session, pinned_row: Pinned, **changes: str | int) -> Pinned:
+        """Pin another `python` or `semantics` with a session that has no records yet."""
         context = _context(session.id)
         plain = self._vault.open(tx, session.project_id, context, pinned_row.sealed_start)
-        pinned = {**json.loads(plain), "python": python}
+        pinned = {**json.loads(plain), **changes}
         sealed = self._vault.seal(tx, session.project_id, context, json.dumps(pinned).encode())
-        sessions.set_start(tx, session.id, sealed)
+        rules = int(changes.get("semantics", pinned_row.semantics))
+        sessions.set_start(tx, session.id, sealed, rules)
+        return pinned_row._replace(sealed_start=sealed, semantics=rules)
 
     def _environment(self, tx: Tx, project_id: str) -> dict[str, str]:
         """Return variables and addresses, as AutoKitteh's sessions find them."""
@@ -139,7 +141,7 @@ class Starts:
             "hashseed": pinned["hashseed"],
             "secrets": sorted(named),
             "secret_names": named,
-            "semantics": pinned["semantics"],
+            "semantics": pinned_row.semantics,
             "python": pinned["python"],
             "records": records,
             "limits": self.limits.of(pinned_row.limits),

@@ -234,9 +234,9 @@ def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool)
     _set(tx, session_id, {**values, "started_at": tx.now} if is_first else values)
 
 
-def set_start(tx: Tx, session_id: str, sealed_start: bytes) -> None:
+def set_start(tx: Tx, session_id: str, sealed_start: bytes, semantics: int) -> None:
     """Pin something else with a session."""
-    _set(tx, session_id, {"sealed_start": sealed_start})
+    _set(tx, session_id, {"sealed_start": sealed_start, "semantics": semantics})
 
 
 def explain(tx: Tx, session_id: str, reason: str) -> None:

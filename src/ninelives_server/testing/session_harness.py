@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ninelives.run import wire
+from ninelives.run import semantics, wire
 from ninelives.run.wire import Frame
 from ninelives_server.testing.session_journal import Journal, Row
 
@@ -141,36 +141,31 @@ class Program:
     limits: Mapping[str, int] = field(default_factory=dict)
     park_after: float | None = None
     check: bool = False
+    semantics: int = semantics.CURRENT
 
 
 class Harness:
     """Starts session processes and plays their server.
 
     `python` is the interpreter that runs them, `path` what it finds beside its own packages, and `preload`
-    names modules that it has loaded before it forks a session, as a worker's zygote has.
+    names modules that it has loaded before it forks a session, as a worker's zygote has. `sdk` is where the
+    package `ninelives` lies, of this release or another one.
     """
 
     def __init__(
-        self, python: str = sys.executable, *, path: Sequence[str] = (), preload: Sequence[str] = ()
+        self,
+        python: str = sys.executable,
+        *,
+        path: Sequence[str] = (),
+        preload: Sequence[str] = (),
+        sdk: Path = _SDK,
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+        command = [python, "-B", "-X", "utf8", "-c", _FORKER, str(sdk), str(theirs.fileno())]
+        command += [os.pathsep.join(path), ",".join(preload)]
         self._forker = subprocess.Popen(
-            [
-                python,
-                "-B",
-                "-X",
-                "utf8",
-                "-c",
-                _FORKER,
-                str(_SDK),
-                str(theirs.fileno()),
-                os.pathsep.join(path),
-                ",".join(preload),
-            ],
-            pass_fds=(theirs.fileno(),),
-            env=env,
-            stdin=subprocess.DEVNULL,
+            command, pass_fds=(theirs.fileno(),), env=env, stdin=subprocess.DEVNULL
         )
         theirs.close()
         self._control = ours
@@ -377,7 +372,7 @@ class Process:
             seed="5eed" * 16,
             secrets=sorted(program.secrets.values()),
             secret_names={value: name for name, value in program.secrets.items()},
-            semantics=1,
+            semantics=program.semantics,
             records=len(self.journal.rows),
             tz="UTC",
             ca_file=program.ca_file,

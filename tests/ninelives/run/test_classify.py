@@ -39,7 +39,7 @@ import pytest
 import requests
 
 import ninelives
-from ninelives.run import calltable
+from ninelives.run import calltable, kinds
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import Classifier, display_name
 
@@ -197,12 +197,12 @@ def test_a_method_that_a_class_of_the_project_inherits_is_of_its_library(classif
 
 def test_the_longest_name_in_the_table_counts():
     """A method before its class, a class before its module, a module before its package."""
-    assert calltable.lookup("pathlib", "Path.exists") is Kind.STEP
-    assert calltable.lookup("pathlib", "PurePath.parts") is Kind.DIRECT
-    assert calltable.lookup("xml.etree.ElementTree", "Element") is Kind.DIRECT
-    assert calltable.lookup("_struct", "pack") is Kind.DIRECT
-    assert calltable.lookup("a.b.c", "D.e", {"a.b": Kind.DIRECT}) is Kind.DIRECT
-    assert calltable.lookup("a.b.c", "D.e") is Kind.STEP
+    assert kinds.kind_of("pathlib", "Path.exists") is Kind.STEP
+    assert kinds.kind_of("pathlib", "PurePath.parts") is Kind.DIRECT
+    assert kinds.kind_of("xml.etree.ElementTree", "Element") is Kind.DIRECT
+    assert kinds.kind_of("_struct", "pack") is Kind.DIRECT
+    assert kinds.kind_of("a.b.c", "D.e", {"a.b": Kind.DIRECT}) is Kind.DIRECT
+    assert kinds.kind_of("a.b.c", "D.e") is Kind.STEP
 
 
 def test_handles_are_known_by_their_class():
