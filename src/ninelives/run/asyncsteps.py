@@ -128,7 +128,7 @@ class AsyncSteps(Stepping):
         try:
             while True:
                 try:
-                    called = self._call(step) if source is None else source.called()
+                    called = self._called(step, source, attempt)
                     async with asyncio.timeout(step.mark.timeout):
                         return attempt, await called, False
                 except asyncio.CancelledError:
@@ -137,10 +137,16 @@ class AsyncSteps(Stepping):
                     if attempt > retry.times or not isinstance(error, retry.on):
                         return attempt, error, True
                 await asyncio.sleep(retry.pause(attempt))
-                source, attempt = None, attempt + 1
+                attempt += 1
         finally:
             current.reset(token)
             inside.end(self._core.flush_output)
+
+    def _called(self, step: Step, source: "_Source | None", attempt: int) -> Any:
+        """Return what is awaited in an attempt: a further one makes the call anew."""
+        if source is None:
+            return self._call(step)
+        return source.called() if attempt == 1 else source.like(self._call(step)).called()
 
     def _abandon(self, step: Step, tag: bytes) -> None:
         """Record that the caller of a step was cancelled before the step was done."""
@@ -163,6 +169,10 @@ class _Source:
     def called(self) -> Any:
         """Return what is awaited."""
         return self._value.__aenter__() if self._enter else self._value
+
+    def like(self, value: Any) -> "_Source":
+        """Return what another call gave, to be awaited or entered as this was."""
+        return _Source(value, enter=self._enter)
 
     def drop(self) -> None:
         """Do not await it: the journal has the answer."""
