@@ -209,7 +209,7 @@ def found_by(site: Site):
     by_hand = [
         site.good(site.ask("POST", f"/projects/{mine.project}/sessions", json=start))["id"] for _ in range(3)
     ]
-    site.good(site.ask("POST", f"/sessions/{by_hand[1]}/stop", json={"kill": True}))
+    site.good(site.ask("POST", f"/sessions/{by_hand[1]}/stop", json={"kill": True, "reason": "enough"}))
 
     async def name_record() -> None:
         statement = tables.sessions.update().where(tables.sessions.c.id == by_hand[2])
@@ -223,6 +223,14 @@ def found_by(site: Site):
 def ids(site: Site, found_by, **query):
     page = site.get("/sessions", params={"project": found_by.things.project, **query})
     return {item["id"] for item in page["items"]}
+
+
+def test_a_session_says_why_it_was_stopped(site: Site, found_by):
+    """
+    The reason that somebody gave; `null` where nobody asked.
+    """
+    assert site.get(f"/sessions/{found_by.stopped}")["stop_reason"] == "enough"
+    assert site.get(f"/sessions/{found_by.manual}")["stop_reason"] is None
 
 
 def test_sessions_are_found_by_state(site: Site, found_by):

@@ -314,6 +314,9 @@ class SessionDoc(Document):
     created_by: str
     started_at: datetime | None
     ended_at: datetime | None
+    stop_reason: str | None = Field(
+        default=None, description="why it was asked to stop; empty where nobody said, null where nobody asked"
+    )
     result: Any = None
     error: dict[str, Any] | None = Field(default=None, description="{type, message, traceback, seq} or null")
 
@@ -327,10 +330,17 @@ class SessionDoc(Document):
         environment_log: str = "",
     ) -> "SessionDoc":
         """Make the document of a session."""
-        more = {"result", "error", "memo", "environment_log"}
+        more = {"result", "error", "memo", "environment_log", "stop_reason"}
         own = {n: getattr(session, n) for n in cls.model_fields if n not in more}
-        memo = dict(session.memo)
-        return cls(**own, memo=memo, result=result, error=error, environment_log=environment_log)
+        asked = session.stop_requested
+        return cls(
+            **own,
+            memo=dict(session.memo),
+            stop_reason=None if asked is None else str(asked.get("reason") or ""),
+            result=result,
+            error=error,
+            environment_log=environment_log,
+        )
 
 
 class WorkerDoc(Document):

@@ -22,6 +22,8 @@ logger = log.get(__name__)
 GRACE = 10.0
 #: What a session without a process gets on top, to be started for its stop. seconds
 _TO_START = 15.0
+#: What it gets on top once a worker has it, until its code can hear. seconds
+_TO_BEGIN = 3.0
 #: Between two times that a process is asked. seconds
 _AGAIN = 0.25
 #: Stops that another server took down with it are found this often. seconds
@@ -92,11 +94,10 @@ class Stops:
                 link.kill(session.id, session.epoch, "stopped")
             return
         grace = _grace(request)
-        if session.worker_id is None and grace > 0:
-            grace += _TO_START
+        to_start = _TO_START if session.worker_id is None and grace > 0 else 0.0
         if (task := self._ends.pop(session.id, None)) is not None:
             task.cancel()
-        task = asyncio.create_task(self._end(session.id, str(request.get("reason", "")), grace))
+        task = asyncio.create_task(self._end(session.id, str(request.get("reason", "")), grace, to_start))
         self._ends[session.id] = task
         task.add_done_callback(lambda done: self._forget(session.id, done))
 
@@ -104,9 +105,9 @@ class Stops:
         if self._ends.get(session_id) is task:
             del self._ends[session_id]
 
-    async def _end(self, session_id: str, reason: str, grace: float) -> None:
+    async def _end(self, session_id: str, reason: str, grace: float, to_start: float) -> None:
         try:
-            await self._ask(session_id, reason, grace)
+            await self._ask(session_id, reason, grace, to_start)
             ended = await self._journal.end_stopped(session_id)
         except Exception:  # the root of a task: the next sweep tries again
             logger.exception("session.stop_failed", session_id=session_id)
@@ -117,12 +118,17 @@ class Stops:
         if ended:
             logger.info("session.killed", session_id=session_id)
 
-    async def _ask(self, session_id: str, reason: str, grace: float) -> None:
-        """Ask, and ask again: its process may not have begun, and a worker may come back meanwhile."""
+    async def _ask(self, session_id: str, reason: str, grace: float, to_start: float) -> None:
+        """Ask, and ask again: its process may not have begun, and a worker may come back meanwhile.
+
+        The grace of a session that has to be started for its stop begins when a worker has it.
+        """
         loop = asyncio.get_running_loop()
-        until = loop.time() + grace
+        until = loop.time() + grace + to_start
         while (left := until - loop.time()) > 0:
             link = self._links.holder(session_id)
             if link is not None:
+                if to_start:
+                    until, to_start = min(until, loop.time() + grace + _TO_BEGIN), 0.0
                 link.send("stop", sid=session_id, ep=link.held[session_id].epoch, reason=reason)
             await asyncio.sleep(min(left, _AGAIN))

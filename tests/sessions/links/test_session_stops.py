@@ -2,10 +2,12 @@
 
 import asyncio
 
+import pytest
 from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record, serving, until
 from world import World
 
 from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions import stops
 from ninelives_server.sessions.links import Links
 
 
@@ -74,6 +76,25 @@ async def test_a_parked_session_is_started_for_its_stop(world: World, links: Lin
 
     assert await worker.claim(sid) == 2
     assert (await worker.hear()).type == "stop"
+
+
+async def test_the_grace_of_a_parked_session_begins_when_a_worker_has_it(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    What it may take to be started is not given to code that does not want to end.
+    """
+    monkeypatch.setattr(stops, "_TO_START", 3600.0)
+    monkeypatch.setattr(stops, "_TO_BEGIN", 0.1)
+    sid, epoch = await world.running("wrk_1")
+    await world.journal.commit([world.park(sid, epoch)])
+    worker = FakeWorker(links)
+    await worker.hello()
+    await world.sessions.stop(world.actor, sid, grace=0.1)
+    await worker.claim(sid)
+
+    assert (await worker.hear(but="stop")).head["why"] == "stopped"
+    assert await world.state(sid) is SessionState.STOPPED
 
 
 async def test_a_stop_that_a_dead_server_was_asked_for_is_carried_out(
