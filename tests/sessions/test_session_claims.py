@@ -100,6 +100,39 @@ async def test_a_session_that_is_not_durable_runs_once(world: World):
     assert "only durable sessions go on" in detail.error["message"]
 
 
+async def test_what_its_worker_has_not_begun_runs_elsewhere(world: World):
+    """
+    Even if it is not durable; only its worker can say so, and only of its own attempt.
+    """
+    sid, epoch = await world.running(is_durable=False)
+
+    others = [
+        await world.journal.take_back("wrk_2", sid, epoch),
+        await world.journal.take_back("wrk_1", sid, epoch + 1),
+    ]
+    taken = await world.journal.take_back("wrk_1", sid, epoch)
+    detail = await world.sessions.get(world.actor, sid)
+    again = await world.claim(sid, "wrk_2")
+
+    assert (others, taken) == ([False, False], True)
+    assert (detail.session.state, detail.session.started_at) == (SessionState.CREATED, None)
+    assert again == epoch + 1
+    assert await world.state(sid) is SessionState.RUNNING
+
+
+async def test_what_was_given_back_can_be_stopped(world: World):
+    """
+    Without running.
+    """
+    sid, epoch = await world.running(is_durable=False)
+    await world.journal.take_back("wrk_1", sid, epoch)
+
+    await world.sessions.stop(world.actor, sid)
+
+    assert await world.journal.claim("wrk_2", sid) == NotClaimed("ended")
+    assert await world.state(sid) is SessionState.STOPPED
+
+
 async def test_a_worker_that_came_back_goes_on_with_its_sessions(world: World):
     """
     After a restart of the server, what still runs under the epoch of the database runs on.

@@ -76,6 +76,7 @@ class FakeServer:
         self.stopping: list[str] = []
         self.messages = 0
         self.is_full = False  # hands out nothing: all places of the worker are given away
+        self.takes_back = False  # knows `declined`, as today's does
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
         self.outage: list[
@@ -287,6 +288,8 @@ class FakeServer:
                 row.holder = None
                 row.result = frame.body
                 return [wire.encode({"t": "parked" if frame.type == "park" else "done_ok", **number})]
+            case "declined":
+                row.holder = None
             case "died":
                 row.deaths.append(frame.head)
                 row.holder = None
@@ -303,7 +306,7 @@ class FakeServer:
         row.state = "running"
         return {
             "t": "claimed", "sid": sid, "ep": row.epoch, "start": row.start, "build_sha256": row.build,
-            "requirements": row.requirements, "records": len(row.journal),
+            "requirements": row.requirements, "records": len(row.journal), "may_decline": self.takes_back,
             "wall_left": self.wall_left if (row.start.get("limits") or {}).get("wall_seconds") else None,
         }  # fmt: skip
 

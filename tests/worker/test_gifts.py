@@ -107,6 +107,46 @@ async def test_a_worker_that_stops_takes_nothing_more(bench, server: FakeServer)
     assert bench.supervisor.hello()["takes"] is False
 
 
+async def test_what_a_worker_that_stops_has_not_begun_it_declines(bench, server: FakeServer) -> None:
+    """Nothing of it has run, so that it may run elsewhere even if it is not durable."""
+    server.takes_back = True
+    code = "session.step('one'); import time; time.sleep(600)"
+    late, begun = server.add("ses_1", "result = 1"), server.add("ses_2", code)
+    await until(lambda: server.hellos)
+    await server.give("ses_2")
+    await server.until(lambda: begun.names() == ["one"])
+    await bench.supervisor.stop()
+
+    await server.give("ses_1")
+    await server.until(lambda: late.holder is None)
+
+    assert [frame.type for frame in late.frames] == ["declined"]
+    assert [death["reason"] for death in begun.deaths] == ["shutdown"]
+
+
+async def test_a_session_whose_environment_is_still_being_made_is_declined_too(
+    bench, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: its packages may take minutes to come."""
+    server.takes_back = True
+    is_making = asyncio.Event()
+
+    async def slow(_claim: object) -> None:
+        is_making.set()
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(bench.supervisor, "_environment", slow)
+    row = server.add("ses_1", "result = 1")
+    await until(lambda: server.hellos)
+    await server.give("ses_1")
+    await asyncio.wait_for(is_making.wait(), PATIENCE)
+
+    await bench.supervisor.stop()
+    await server.until(lambda: row.holder is None)
+
+    assert [frame.type for frame in row.frames] == ["declined"]
+
+
 async def test_stopping_ends_given_sessions_too(bench, server: FakeServer) -> None:
     """Their steps in hand come to their end, and the server is told."""
     code = "session.step('one')\nimport time\nfor n in range(1000):\n    time.sleep(0.05)\n    session.step(str(n))"

@@ -33,12 +33,14 @@ Worker -> server
     preparing  sid ep packages         its environment, of so many, is being made; 0: not any more
                                        body: what uv has said so far, or nothing new
     died       sid ep signal|null exit_code|null reason stderr limit{name limit used}|null
+    declined   sid ep                  it stops, and has not begun the session (where it `may_decline`)
     stopping                           it takes nothing more
     bye                                it stops and holds nothing more; the server hangs up
     blobbed records carry `blob` (sha256 in hex) instead of a body over BLOB_OVER bytes
 Server -> worker
     welcome    worker_id
     claimed    sid ep start{…} build_sha256 requirements records is_given (the worker did not ask for it)
+               may_decline (the server knows `declined`)
     not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`, `full`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)

@@ -120,6 +120,13 @@ class Journal:
         """Take a session from a worker that is lost; `False` where it does not hold it any more."""
         return await self._store.write(lambda tx: self._release(tx, session_id, epoch))
 
+    async def take_back(self, worker_id: str, session_id: str, epoch: int) -> bool:
+        """Take a session from a worker that has not begun its process, as if it had never had it.
+
+        So one that is not durable may run elsewhere. `False` where the worker does not hold it.
+        """
+        return await self._store.write(lambda tx: _take_back(tx, worker_id, session_id, epoch))
+
     async def end_stopped(self, session_id: str) -> bool:
         """End a session whose grace is over; `False` where it has ended already."""
         return await self._store.write(lambda tx: self._end_stopped(tx, session_id))
@@ -177,11 +184,11 @@ class Journal:
 
     def _is_over(self, tx: Tx, session: Session) -> bool:
         """End a session that must not be started (again)."""
-        asked = session.stop_requested
-        if asked is not None and (asked.get("kill") or session.epoch == 0):
+        asked, has_begun = session.stop_requested, session.started_at is not None
+        if asked is not None and (asked.get("kill") or not has_begun):
             self._end(tx, session, SessionState.STOPPED, None)
             return True
-        if session.epoch and not session.is_durable:
+        if has_begun and not session.is_durable:
             last = journal.last(tx, session.id)
             self._end(tx, session, SessionState.ERROR, ends.lost(last))
             return True
@@ -223,6 +230,20 @@ def _explain(tx: Tx, reasons: Mapping[str, str]) -> None:
         if session.queue_reason != reason:
             sessions.explain(tx, session_id, reason)
             tx.notify("session", session_id)
+
+
+def _take_back(tx: Tx, worker_id: str, session_id: str, epoch: int) -> bool:
+    session = sessions.by_id(tx, session_id, lock=True)
+    if session is None or session.state.is_terminal:
+        return False
+    if (session.worker_id, session.epoch) != (worker_id, epoch):
+        return False
+    sessions.release(tx, session_id)
+    if not session.is_durable:
+        sessions.undo_start(tx, session_id)
+    tx.notify("session", session_id)
+    tx.notify("work", session_id)
+    return True
 
 
 def _prepare(tx: Tx, worker_id: str, session_id: str, epoch: int, packages: int, said: str) -> None:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple, Protocol
 
 from ninelives.run import wire
 from ninelives.run.wire import BrokenFrame, Frame
-from ninelives_server import ids, log
+from ninelives_server import log
 from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED
-from ninelives_server.sessions import records
+from ninelives_server.sessions import hello, records
 from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.group import Group
+from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
 from ninelives_server.sessions.needs import Kind
 from ninelives_server.sessions.records import Answer, Op
@@ -94,25 +95,6 @@ class Parts(NamedTuple):
     crowd: Crowd
 
 
-class Hello(NamedTuple):
-    """How a worker introduces itself.
-
-    Attributes:
-        sessions: Those it still runs, with their epochs.
-        semantics: The versions that its release has; the first release did not say.
-        takes: It runs what it is given unasked; the first release did not, and one that stops does not.
-    """
-
-    worker_id: str
-    name: str
-    slots: int
-    python: str
-    isolation: str
-    sessions: Mapping[str, int]
-    semantics: frozenset[int]
-    takes: bool
-
-
 class Greets(Protocol):
     """Takes a worker in (`sessions.links`)."""
 
@@ -161,6 +143,7 @@ class Link:
         self._ready = asyncio.Event()
         self._notes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._returns: set[asyncio.Task[None]] = set()
         self._coming: set[str] = set()
         self._checks: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
 
@@ -176,24 +159,36 @@ class Link:
         self.heard_at = asyncio.get_running_loop().time()
         for frame in wire.decode_all(data):
             match frame.type:
-                case "hello":
-                    self._start(self._greet(self, _hello(frame)))
-                case "runs":
-                    self._hear_report(_sessions(frame))
+                case "hello" | "runs" | "stopping" | "bye":
+                    self._hear_of_worker(frame)
                 case "claim":
                     self._start(self._claim(frame))
                 case "preparing":
                     self._start(self._prepare(frame))
-                case "stopping":
-                    self.takes = False
-                case "bye":
-                    self._start(self._leave(self))
+                case "declined":
+                    self._returns.add(self._start(self._take_back(frame)))
                 case "checked":
                     self._checked(frame)
                 case "call" if frame.head.get("name") == "token":
                     self._start(self._token(frame))
                 case _:
                     self._parts.group.submit(records.of_frame(frame, now), self._told)
+
+    def _hear_of_worker(self, frame: Frame) -> None:
+        match frame.type:
+            case "hello":
+                self._start(self._greet(self, hello.of_frame(frame)))
+            case "runs":
+                self._hear_report(hello.sessions_of(frame))
+            case "stopping":
+                self.takes = False
+            case "bye":
+                self._start(self._say_goodbye())
+
+    async def _say_goodbye(self) -> None:
+        """Let the worker go, once what it has given back is nobody's."""
+        await asyncio.gather(*self._returns, return_exceptions=True)
+        await self._leave(self)
 
     async def outgoing(self) -> bytes:
         """Wait until there is something to send, and return all of it."""
@@ -222,13 +217,15 @@ class Link:
         self._out.append(wire.encode({"t": kind, **head}, body))
         self._ready.set()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._returns.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("link.task_failed", worker_id=self.worker_id, exc_info=error)
             self.close()
@@ -334,7 +331,7 @@ class Link:
     ) -> None:
         self.held[session_id] = Held(claimed.epoch, activity_id, is_sought=is_sought)
         if self.is_closed:
-            await self._parts.journal.release(session_id, claimed.epoch)
+            await self._parts.journal.take_back(self.worker_id, session_id, claimed.epoch)
             return
         self.send(
             "claimed",
@@ -346,7 +343,17 @@ class Link:
             records=claimed.records,
             wall_left=claimed.wall_left,
             is_given=activity_id is None,
+            may_decline=True,
         )
+
+    async def _take_back(self, frame: Frame) -> None:
+        """Give a session to somebody else whose process the worker has not begun, and will not."""
+        session_id, epoch = str(frame.head["sid"]), int(frame.head["ep"])
+        held = self.held.get(session_id)
+        if held is not None and held.epoch == epoch:
+            del self.held[session_id]
+            self._parts.crowd.stir()
+        await self._parts.journal.take_back(self.worker_id, session_id, epoch)
 
     async def _prepare(self, frame: Frame) -> None:
         """Note that a session's environment is being made, or not any more; in the order of the frames."""
@@ -469,28 +476,3 @@ class Link:
             del self.held[session_id]
             self._parts.crowd.stir()
         self.send("kill", sid=session_id, ep=epoch, why=why)
-
-
-def _hello(frame: Frame) -> Hello:
-    head = frame.head
-    try:
-        return Hello(
-            worker_id=str(head.get("worker_id") or ids.new("wrk"))[:80],
-            name=str(head.get("name") or ""),
-            slots=int(head.get("slots") or 0),
-            python=str(head.get("python") or ""),
-            isolation=str(head.get("isolation") or "none"),
-            sessions=_sessions(frame),
-            semantics=frozenset(map(int, head.get("semantics") or [1])),
-            takes=bool(head.get("takes")),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error
-
-
-def _sessions(frame: Frame) -> dict[str, int]:
-    """Return the sessions that a worker says it runs, with their epochs."""
-    try:
-        return {str(item["sid"]): int(item["ep"]) for item in frame.head.get("sessions") or ()}
-    except (KeyError, TypeError, ValueError) as error:
-        raise BrokenFrame(f"the worker's sessions cannot be read: {error}") from error

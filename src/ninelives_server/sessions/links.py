@@ -16,8 +16,9 @@ from ninelives_server.errors import NinelivesError
 from ninelives_server.model.actors import Actor
 from ninelives_server.sessions.gifts import Gifts
 from ninelives_server.sessions.group import Group
+from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Journal
-from ninelives_server.sessions.link import Hello, Link, Parts, Scheduler
+from ninelives_server.sessions.link import Link, Parts, Scheduler
 from ninelives_server.sessions.start import actor_of
 from ninelives_server.store import connections, inbox, sessions, workers
 from ninelives_server.store.core import Store

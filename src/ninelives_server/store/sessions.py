@@ -261,6 +261,11 @@ def release(tx: Tx, session_id: str, *, crashes: int | None = None) -> None:
     _set(tx, session_id, values if crashes is None else {**values, "crashes": crashes})
 
 
+def undo_start(tx: Tx, session_id: str) -> None:
+    """Say that a session's code has not run yet, although a worker had it; its epoch stays used up."""
+    _set(tx, session_id, {"state": SessionState.CREATED, "started_at": None})
+
+
 def park(tx: Tx, session_id: str, until: datetime | None) -> None:
     """Take a session from its worker until it is due or something arrives for it."""
     _set(

@@ -44,6 +44,7 @@ class Claim:
 
     Attributes:
         wall_left: How long it may still take; `None` does not limit it. seconds
+        may_decline: The server takes it back as if it had never been handed out; older ones do not.
     """
 
     session_id: str
@@ -53,6 +54,7 @@ class Claim:
     requirements: tuple[str, ...]
     records: int
     wall_left: float | None = None
+    may_decline: bool = False
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -71,6 +73,7 @@ class Claim:
             requirements=tuple(head.get("requirements") or ()),
             records=int(head.get("records") or 0),
             wall_left=head.get("wall_left"),
+            may_decline=bool(head.get("may_decline")),
         )
 
 

@@ -240,11 +240,13 @@ class Supervisor:
             logger.info("session.stopped", session_id=running.claim.session_id, why=str(stopped))
         except Exception:  # the root of a task
             logger.exception("session.failed", session_id=running.claim.session_id)
-            self._decline(running.claim)
+            self._decline(running.claim, has_begun=running.is_started)
 
-    def _decline(self, claim: Claim) -> None:
+    def _decline(self, claim: Claim, *, has_begun: bool = False) -> None:
         """Give back a session that nobody here wants any more, so that another worker gets it at once."""
-        self._send(wire.encode({"t": "died", "sid": claim.session_id, "ep": claim.epoch, **SHUTDOWN}))
+        key = {"sid": claim.session_id, "ep": claim.epoch}
+        may = claim.may_decline and not has_begun
+        self._send(wire.encode({"t": "declined", **key} if may else {"t": "died", **key, **SHUTDOWN}))
 
     # Running sessions
 
@@ -304,7 +306,7 @@ class Supervisor:
         try:
             return await self._start(running)
         except Stopped:
-            if running.killed == SHUTDOWN["reason"]:
+            if running.killed == SHUTDOWN["reason"] and running.is_started:
                 await self._say_farewell(running)
             raise
         except asyncio.CancelledError:
@@ -404,6 +406,7 @@ class Supervisor:
     async def _drain(self, running: Running, grace: float) -> None:
         if not running.is_started:  # it may be installing packages for minutes yet
             running.kill(SHUTDOWN["reason"])
+            self._decline(running.claim)
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):

@@ -11,7 +11,7 @@ from world import World
 
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED, SessionState
-from ninelives_server.sessions.link import Hello
+from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.links import Links
 from ninelives_server.store import sessions, tables, workers
 from ninelives_server.store.core import Store

@@ -333,6 +333,31 @@ async def test_a_link_that_breaks_while_a_session_is_given_loses_it_to_another(
     assert (await world.sessions.get(world.actor, session.id)).session.worker_id is None
 
 
+async def test_a_session_that_is_declined_goes_to_somebody_else(
+    world: World, links: Links, scheduler: Scheduler
+):
+    """
+    Also where its worker says goodbye in the same breath, and although it is not durable.
+    """
+    session = await world.session(is_durable=False)
+    worker = await a_worker(links)
+    frame = await given(links, worker, session.id)
+
+    with world.store.notices.subscribed("work", session.id) as notice:
+        worker.say_all(
+            ({"t": "stopping"}, b""),
+            ({"t": "declined", "sid": session.id, "ep": 1}, b""),
+            ({"t": "bye"}, b""),
+        )
+        await asyncio.wait_for(notice.wait(), PATIENCE)
+    links.give(session.id)
+    other = await a_worker(links, "wrk_2")
+    again = await other.hear()
+
+    assert frame.head["may_decline"]
+    assert (again.type, again.head["sid"], again.head["ep"]) == ("claimed", session.id, 2)
+
+
 async def test_a_lost_workers_given_session_should_run_elsewhere(
     world: World, links: Links, scheduler: Scheduler
 ):
