@@ -376,6 +376,27 @@ def test_76_values_of_the_store_and_of_children_are_json(harness, program):
     assert harness.run(made).result == [[1, [2]], "TypeError", True]
 
 
+def test_a_childs_data_that_is_no_json_is_a_value_error(harness, program):
+    """From the package and from its module, as in the original."""
+    made = program(
+        """
+        import autokitteh
+        from autokitteh.events import start
+
+        def main(event):
+            found = []
+            for function in autokitteh.start, start:
+                try:
+                    function("child.py:main", {"thing": object()})
+                except ValueError as error:
+                    found.append("JSON" in str(error))
+            return found
+        """,
+    )
+
+    assert harness.run(made).result == [True, True]
+
+
 def test_77_the_sdk_is_the_one_that_the_tests_are_for():
     """Another version may have functions that nobody has looked at."""
     from importlib.metadata import version

@@ -136,7 +136,7 @@ def _not_yet(name: str) -> Callable[..., Any]:
 
 
 def _events(_module: ModuleType) -> dict[str, Callable[..., Any]]:
-    return {**_own(compat_messages.EVENTS), **_all_translated({"start": answers.start})}
+    return _own(compat_messages.EVENTS)
 
 
 def _signals(_module: ModuleType) -> dict[str, Callable[..., Any]]:

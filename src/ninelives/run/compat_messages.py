@@ -1,11 +1,11 @@
 """Events and signals as the package `autokitteh` has them: its names, its time-outs, its error texts."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from ninelives import messages
+from ninelives import answers, messages
 from ninelives.errors import NinelivesError, NoSuchSource
 
 Timeout = float | timedelta | None
@@ -51,6 +51,18 @@ def next_event(subscription_id: str | list[str], *, timeout: Timeout = None, ful
         raise _error(f"next_event inside activity: {error}") from error
 
 
+def start(
+    loc: str, data: Mapping[str, Any] | None = None, memo: Mapping[str, str] | None = None, project: str = ""
+) -> str:
+    """Start another session; data that JSON cannot hold is a `ValueError` there."""
+    try:
+        return answers.start(loc, data, memo, project)
+    except NinelivesError as error:
+        raise _error(str(error)) from error
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
 def signal(session_id: str, name: str, payload: Any = None) -> None:
     """Send a signal."""
     try:
@@ -71,6 +83,7 @@ def next_signal(name: str | list[str], *, timeout: Timeout = None) -> Any:
 EVENTS: dict[str, Callable[..., Any]] = {
     "subscribe": subscribe,
     "unsubscribe": unsubscribe,
+    "start": start,
     "next_event": next_event,
 }
 SIGNALS: dict[str, Callable[..., Any]] = {"signal": signal, "next_signal": next_signal}
