@@ -67,6 +67,8 @@ def test_a_thing_that_failed_is_1(ninelives: Terminal, things: Things, command):
         (("event", "verify-filter", "true", "--data", "{nonsense"), "JSON"),
         (("event", "verify-filter", "true", "--data", "[1]"), "data"),
         (("deploy", "/no/such/directory"), "/no/such/directory"),
+        (("project", "lint", "../no_such"), "../no_such is no directory"),
+        (("var", "set", "p", "KEY", "text", "--secret"), "give - (standard input), @path or env:NAME"),
         (("store", "set", "p", "k", '"\\ud800"'), "UTF-8"),
         (("session", "start", "p", "main.py:f", "-i", "x=NaN"), "JSON"),
         (("var", "set", "p", "K", "@/bin/sh"), "UTF-8"),

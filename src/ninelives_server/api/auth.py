@@ -36,7 +36,9 @@ async def actor_of(request: Request) -> Actor:
     if token := bearer_of(request.headers.get("authorization")):
         actor = await services.access.authenticate(token)
         if "worker" in actor.scopes:
-            raise Forbidden("a worker's token is for the worker link only; make one with `ninelives login`")
+            raise Forbidden(
+                "a worker's token is for the worker link only; make one with `ninelives token create NAME`"
+            )
         return actor
     if not _is_own_page(request, services):
         raise Forbidden("a login cookie is good for requests of this server's own pages only")

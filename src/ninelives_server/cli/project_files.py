@@ -40,6 +40,8 @@ def lint(directory: str, name: str | None, offline: bool, output: str) -> None:
 
 def _deployed(name: str) -> bytes:
     """Return the files of a project that is deployed."""
+    if "/" in name or name.startswith("."):
+        fail(f"{name} is no directory", USAGE)
     try:
         return _tar(connect().download(f"/projects/{segment(name)}/export"))
     except Stop as stop:

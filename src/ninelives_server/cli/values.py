@@ -38,7 +38,7 @@ def value_of(argument: str, *, what: str, secret: bool) -> str:
     if secret:
         fail(
             f"{what} is secret and other users can read a command's arguments; "
-            f"use {what}=- (standard input), {what}=@path or {what}=env:NAME",
+            "give - (standard input), @path or env:NAME in its place",
             USAGE,
         )
     return argument
