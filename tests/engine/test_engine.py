@@ -176,6 +176,7 @@ async def test_a_session_that_no_worker_may_have_is_asked_for_less_and_less(
     One that waits for a newer release, for days perhaps, costs next to nothing; it goes on when one comes.
     """
     sid, epoch = await world.running("wrk_other")
+    await world.journal.commit([world.put(sid, epoch, record(0))])
     await _needs(world, sid, max(CARRIED) + 1)
     await world.journal.release(sid, epoch)
     server.starter.wake(sid)

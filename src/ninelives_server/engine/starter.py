@@ -43,10 +43,28 @@ class _Way(Enum):
     START = auto()
     #: Have it looked at.
     WAKE = auto()
-    #: The same, by Temporal.
-    ASK = auto()
     #: Tell Temporal, if that cares for it, that there is no more to do.
     OVER = auto()
+
+
+class _Wishes:
+    """What is to be done, in order; what waits already is not added again."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
+        self._queued: set[tuple[str, _Way]] = set()
+
+    def put(self, session_id: str, way: _Way) -> None:
+        """Add something to the end."""
+        if (session_id, way) not in self._queued:
+            self._queued.add((session_id, way))
+            self._queue.put_nowait((session_id, way))
+
+    async def get(self) -> tuple[str, _Way]:
+        """Wait for the first, and take it away."""
+        wish = await self._queue.get()
+        self._queued.discard(wish)
+        return wish
 
 
 class Turn(Protocol):
@@ -91,9 +109,8 @@ class Starter:
         self._store = store
         self._engine = engine
         self._clock = clock or SystemClock()
-        self._queue: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
-        self._for_temporal: asyncio.Queue[tuple[str, _Way]] = asyncio.Queue()
-        self._queued: set[tuple[str, _Way]] = set()
+        self._offers = _Wishes()
+        self._requests = _Wishes()
 
     @property
     def is_connected(self) -> bool:
@@ -136,24 +153,19 @@ class Starter:
 
     def wake(self, session_id: str) -> None:
         """Have a session looked at soon."""
-        self._put(session_id, _Way.WAKE)
+        self._offers.put(session_id, _Way.WAKE)
 
     def ask(self, session_id: str) -> None:
         """Have Temporal find a worker for a session: none of ours can take it."""
-        self._put(session_id, _Way.ASK)
+        self._requests.put(session_id, _Way.WAKE)
 
     def rest(self, session_id: str) -> None:
         """Have Temporal wake a parked session when it is due."""
-        self._put(session_id, _Way.ASK)
+        self._requests.put(session_id, _Way.WAKE)
 
     def over(self, session_id: str) -> None:
         """Tell Temporal, where it cares for a session, that it has ended."""
-        self._put(session_id, _Way.OVER)
-
-    def _put(self, session_id: str, way: _Way) -> None:
-        if (session_id, way) not in self._queued:
-            self._queued.add((session_id, way))
-            self._queue.put_nowait((session_id, way))
+        self._requests.put(session_id, _Way.OVER)
 
     async def fail_activity(self, session_id: str, activity_id: str) -> None:
         """Have the activity of a lost worker started again at once."""
@@ -183,7 +195,7 @@ class Starter:
                 await notice.wait()
                 told = notice.take()
                 for session_id in sorted(told):
-                    self._put(session_id, way)
+                    self._offers.put(session_id, way)
                 if not told:  # the database was away, and what it had to tell is lost
                     self._engine.returned.set()
 
@@ -219,14 +231,13 @@ class Starter:
     async def _offer(self) -> None:
         """Offer sessions to our workers in order, never waiting for a Temporal that does not answer."""
         while True:
-            session_id, way = await self._queue.get()
-            self._queued.discard((session_id, way))
-            if way in {_Way.ASK, _Way.OVER} or not self.give(session_id):
-                self._for_temporal.put_nowait((session_id, way))
+            session_id, way = await self._offers.get()
+            if not self.give(session_id):
+                self._requests.put(session_id, way)
 
     async def _send(self) -> None:
         while True:
-            session_id, way = await self._for_temporal.get()
+            session_id, way = await self._requests.get()
             try:
                 await self._tell_temporal(session_id, way)
             except TemporalAway as error:
