@@ -161,7 +161,7 @@ def test_values_are_published_and_taken_back(harness, program):
         env={"store_public_url": "http://localhost:9980/store/prj_1"},
     )
 
-    assert harness.run(made).result == ["KeyError", "http://localhost:9980/store/prj_1"]
+    assert harness.run(made).result == ["AutoKittehError", "http://localhost:9980/store/prj_1"]
     assert values.published == {"k"}
 
 
@@ -294,6 +294,14 @@ def test_errors_are_the_packages_own(harness, program):
     def refused(_args):
         raise CallError("TokenRefused", "connect the account again")
 
+    def refuse_start(args):
+        if args["loc"] == "nowhere.py:g":
+            raise CallError("ValueError", "start: there is no 'nowhere.py:g'")
+        refused(args)
+
+    def missing(_args):
+        raise CallError("KeyError", "the store has no value for 'k' to publish")
+
     made = program(
         """
         import autokitteh
@@ -304,6 +312,8 @@ def test_errors_are_the_packages_own(harness, program):
             found = []
             for call in (
                 lambda: autokitteh.start("nowhere.py:f"),
+                lambda: autokitteh.start("nowhere.py:g"),
+                lambda: autokitteh.publish_value("k"),
                 lambda: refresh_oauth("hubspot", "hub"),
                 lambda: autokitteh.connections.encode_jwt({"iat": 1}, "gh", "RS256"),
                 lambda: check_connection_name("no-name"),
@@ -314,12 +324,14 @@ def test_errors_are_the_packages_own(harness, program):
                     found.append([type(error).__name__, isinstance(error, errors.AutoKittehError), str(error)])
             return found
         """,
-        answers={"start": refused, "token": refused},
+        answers={"start": refuse_start, "token": refused, "store.publish": missing},
         connections=["hub"],
     )
 
     assert harness.run(made).result == [
-        ["AutoKittehError", True, "connect the account again"],
+        ["AutoKittehError", True, "start: connect the account again"],
+        ["AutoKittehError", True, "start: there is no 'nowhere.py:g'"],
+        ["AutoKittehError", True, "the store has no value for 'k' to publish"],
         ["OAuthRefreshError", True, "OAuth refresh failed for 'hub' connection: connect the account again"],
         [
             "AutoKittehError",

@@ -197,6 +197,8 @@ async def test_a_child_has_no_event_to_answer(world: World):
     error = await ask(world, child, 1, "outcome", value={"status_code": 200})
 
     assert error["message"] == "there is no event to answer; pass event_id="
+    wrong = await ask(world, child, 1, "outcome", ("0", 2), value=1, event_id="evt_nope")
+    assert wrong["message"] == "the project has no event 'evt_nope' to answer"
 
 
 async def test_a_child_of_another_project_runs_its_active_deployment(world: World):

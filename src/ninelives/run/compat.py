@@ -110,6 +110,8 @@ def _translated(function: Callable[..., Any], error_class: Callable[[str], Excep
             return function(*args, **kwargs)
         except NinelivesError as error:
             raise error_class(str(error)) from error
+        except KeyError as error:
+            raise error_class(str(error.args[0])) from error
 
     translated.__module__ = _PACKAGE
     return translated

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from ninelives import answers, messages
+from ninelives import answers, arguments, messages
 from ninelives.errors import NinelivesError, NoSuchSource
 
 Timeout = float | timedelta | None
@@ -56,11 +56,13 @@ def start(
 ) -> str:
     """Start another session; data that JSON cannot hold is a `ValueError` there."""
     try:
-        return answers.start(loc, data, memo, project)
-    except NinelivesError as error:
-        raise _error(str(error)) from error
+        arguments.plain("start", {"data": dict(data or {}), "memo": dict(memo or {})})
     except TypeError as error:
         raise ValueError(str(error)) from error
+    try:
+        return answers.start(loc, data, memo, project)
+    except (NinelivesError, ValueError) as error:
+        raise _error(f"start: {str(error).removeprefix('start: ')}") from error
 
 
 def signal(session_id: str, name: str, payload: Any = None) -> None:

@@ -128,8 +128,10 @@ class Calls:
         # A child has an event of its own, and nobody waits for an answer to that.
         own = None if session is None or session.parent_id else sessions.event_of(tx, session)
         event_id = args.get("event_id") or own
-        if not event_id or not sessions.owns_event(tx, head.project_id, event_id):
+        if not event_id:
             raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
+        if not sessions.owns_event(tx, head.project_id, event_id):
+            raise CallFailed("ValueError", f"the project has no event {event_id!r} to answer")
         outcome_id = outcomes.new_id()
         text = json.dumps(args["value"]).encode()
         sealed = self._vault.seal(tx, head.project_id, outcomes.context(outcome_id), text)
