@@ -342,6 +342,7 @@ HANDLES: Final = frozenset(
         "httpx2._client",
         "hubspot",
         "imaplib",
+        "jira.client",
         "kubernetes",
         "linear",
         "mysql.connector.connection",

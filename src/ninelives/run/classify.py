@@ -192,13 +192,14 @@ class Classifier:
 def _key(fn: Any) -> Any:
     """Return under what a verdict is remembered, or `None`."""
     cls = type(fn)
+    # Functions that a function makes share their code; each may have a name of its own, as boto3's methods.
     if cls is types.FunctionType:
-        return None if fn.__dict__ else id(fn.__code__)
+        return None if fn.__dict__ else (id(fn.__code__), fn.__qualname__)
     if cls is types.MethodType:
         inner = fn.__func__
         if type(inner) is not types.FunctionType or inner.__dict__:
             return None
-        return id(inner.__code__), _class_of(fn.__self__)
+        return id(inner.__code__), inner.__name__, inner.__qualname__, _class_of(fn.__self__)
     if issubclass(cls, _BUILTIN):
         receiver = fn.__self__
         if receiver is None or type(receiver) is types.ModuleType:

@@ -181,7 +181,7 @@ class Codec:
 
     def whole(self, value: Any) -> bytes:
         """Return the pickle of an object's state, with references in it; errors of pickling pass."""
-        return _dump(value.__getstate__(), (value,), self.references)[0]
+        return _dump(reducers.state_of(value), (value,), self.references)[0]
 
     def _restore(self, value: Any, data: bytes) -> None:
         """Give an object the state that `whole` pickled."""

@@ -31,11 +31,23 @@ def override(_pickler: object, value: Any) -> Any:
     cls = type(value)
     if value is _NO_TIMEOUT:
         return _no_timeout, ()
-    reduce = _OF_CLASSES.get(cls) or _OF_NAMES.get((cls.__module__, cls.__name__))
-    if reduce is not None:
+    if cls not in _by_class:
+        _by_class[cls] = _reducer(cls)
+    if (reduce := _by_class[cls]) is not None:
         return reduce(value)
     place = sentinels.place_of(value)
     return NotImplemented if place is None else (sentinels.at, (*place, cls))
+
+
+def _reducer(cls: type) -> Any:
+    found = _OF_CLASSES.get(cls) or _OF_NAMES.get((cls.__module__, cls.__name__))
+    return _of_partial if found is None and _is_partial(cls) else found
+
+
+def state_of(value: Any) -> Any:
+    """Return the state of an object with that of its class's own beside what `requests` keeps of its base."""
+    state = value.__getstate__()
+    return {**state, **_beside(value)} if _is_partial(type(value)) else state
 
 
 def _no_timeout() -> Any:
@@ -130,6 +142,25 @@ def _can_pickle(value: object) -> bool:
 def _has_length(headers: Any) -> bool:
     length = headers.get("Content-Length", "")
     return length.isdecimal() and int(length) <= _LONGEST_BODY
+
+
+#: What adapters have and make again.
+_POOLS: Final = frozenset({"poolmanager", "proxy_manager"})
+
+
+def _is_partial(cls: Any) -> bool:
+    """Tell whether objects pickle with the attributes of a base of requests alone, and not with their own."""
+    place = getattr(getattr(cls, "__getstate__", None), "__module__", None)
+    return place in {"requests.sessions", "requests.adapters"}
+
+
+def _beside(value: Any) -> dict[str, Any]:
+    return {k: v for k, v in vars(value).items() if k not in type(value).__attrs__ and k not in _POOLS}
+
+
+def _of_partial(value: Any) -> Any:
+    """Return how a session or an adapter of a class of its own pickles, as clients have them."""
+    return (_again, (type(value),), state_of(value)) if _beside(value) else NotImplemented
 
 
 def _of_httpx(answer: Any) -> Any:
@@ -238,6 +269,10 @@ _OF_NAMES: Final[dict[tuple[str, str], Any]] = {
     ("multidict._multidict_py", "MultiDictProxy"): _of_headers,
     ("openpyxl.workbook.workbook", "Workbook"): _of_workbook,
 }
+
+
+#: What was found for a class.
+_by_class: dict[type, Any] = {}
 
 
 class _Pickler(pickle.Pickler):

@@ -111,3 +111,50 @@ class Shop:
 
 def connect(url):
     return Shop(url)
+
+
+class PatientSession(requests.Session):
+    """A session with attributes of its own, which requests leaves out when it pickles one, as jira's."""
+
+    def __init__(self, url, tries):
+        super().__init__()
+        self.url = url
+        self.tries = tries
+
+    def request(self, method, path, **options):
+        for _ in range(self.tries):
+            answer = super().request(method, self.url + path, timeout=10, **options)
+            if answer.ok:
+                break
+        return answer
+
+
+class Tracker:
+    """A client that pickles."""
+
+    def __init__(self, url):
+        self._session = PatientSession(url, 3)
+
+    def create(self, **fields):
+        return self._session.post("/flaky", json=fields).json()
+
+
+def _operation(name):
+    def _api_call(self, **options):
+        with self._lock:
+            return self._session.post(f"{self._url}/{name}", json=options, timeout=10).json()
+
+    _api_call.__name__ = name
+    return _api_call
+
+
+class Service:
+    """A client whose methods are made at run time from one function, as boto3's."""
+
+    def __init__(self, url):
+        self._url = url
+        self._lock = threading.RLock()
+        self._session = requests.Session()
+
+    put_object = _operation("put_object")
+    copy_object = _operation("copy_object")
