@@ -388,7 +388,7 @@ def test_76_values_of_the_store_and_of_children_are_json(harness, program):
     assert harness.run(made).result == [[1, [2]], "TypeError", True]
 
 
-def test_a_childs_data_that_is_no_json_is_a_value_error(harness, program):
+def test_data_of_a_child_that_is_no_json_is_a_value_error(harness, program):
     """From the package and from its module, as in the original."""
     made = program(
         """
