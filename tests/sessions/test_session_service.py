@@ -139,6 +139,25 @@ async def test_a_session_that_has_not_started_says_why(world: World):
     assert (await world.sessions.get(world.actor, second.id)).position is None
 
 
+async def test_a_session_that_lost_its_worker_says_why_it_does_not_go_on(world: World):
+    """
+    It is `running`, and nowhere; after a crash it waits for a moment anyhow, which is no matter of slots.
+    """
+    sid, epoch = await world.running()
+    await world.journal.release(sid, epoch)
+
+    alone = (await world.sessions.get(world.actor, sid)).session
+    await world.worker()
+    waiting = (await world.sessions.get(world.actor, sid)).session
+    [listed] = (await world.sessions.list(world.actor)).items
+    await world.journal.commit([world.died(sid, await world.claim(sid))])
+    crashed = (await world.sessions.get(world.actor, sid)).session
+
+    assert alone.queue_reason == "no worker is connected; start one with `ninelives worker`"
+    assert waiting.queue_reason == listed.queue_reason == "waits for a free slot of a worker"
+    assert (crashed.crashes, crashed.queue_reason) == (1, "")
+
+
 async def test_stopping_what_has_not_started_ends_it(world: World):
     """
     There is nothing to clean up: no process is started for it.

@@ -55,6 +55,27 @@ async def test_a_session_whose_environment_is_being_made_says_so(site: Site):
     assert why in await site.text(f"/projects/{project.name}/sessions")
 
 
+async def test_a_parked_session_that_nobody_can_go_on_with_says_so(site: Site):
+    """
+    It is due, and would look as if it still waited for its time.
+    """
+    project, _ = await site.project()
+    session = await site.session(project)
+    why = "needs Python 3.99; connected workers have 3.11"
+
+    def park(tx: Tx) -> None:
+        session_store.hold(tx, session.id, "wrk_1", 1, is_first=True)
+        session_store.park(tx, session.id, tx.now)
+        session_store.explain(tx, session.id, why)
+
+    await site.services.store.write(park)
+
+    page = await site.text(f"/sessions/{session.id}")
+    assert f"Not going on yet: {why}" in page
+    assert "Parked until" not in page
+    assert why in await site.text(f"/projects/{project.name}/sessions")
+
+
 async def test_what_uv_says_is_on_the_pages_of_session_and_build_as_it_says_it(site: Site):
     """
     The session's stream is told of its build's words; the build keeps them when the session goes on.

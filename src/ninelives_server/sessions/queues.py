@@ -114,19 +114,20 @@ def _next(tx: Tx, project_id: str, trigger_id: str | None, *, most: int) -> list
 
 
 def placed(tx: Tx, found: Sequence[Session]) -> list[Session]:
-    """Return sessions with place and reason for those that have not started yet."""
+    """Return sessions with place and reason for those that have not started yet, or run nowhere now."""
     reasons: dict[str, tuple[int | None, str]] = {}
     lines: dict[tuple[str, str | None], list[Session]] = {}
     no_worker = None
     for session in found:
-        if session.state is not SessionState.CREATED:
+        if session.state is not SessionState.CREATED and not _is_nowhere(session):
             continue
         if session.admitted_at is None:
             lines.setdefault((session.project_id, session.trigger_id), []).append(session)
         else:
             no_worker = _no_worker(tx) if no_worker is None else no_worker
-            why = no_worker or session.queue_reason or "waits for a free slot of a worker"
-            reasons[session.id] = None, why
+            # After a crash it waits for a moment first.
+            slot = "" if session.crashes else "waits for a free slot of a worker"
+            reasons[session.id] = None, no_worker or session.queue_reason or slot
     for (project_id, trigger_id), waiting in lines.items():
         reasons.update(_of_line(tx, project_id, trigger_id, waiting))
     return [
@@ -135,6 +136,11 @@ def placed(tx: Tx, found: Sequence[Session]) -> list[Session]:
         else session
         for session in found
     ]
+
+
+def _is_nowhere(session: Session) -> bool:
+    """Tell whether a session that has begun should run and has no worker: it was lost, or stopped."""
+    return session.state is SessionState.RUNNING and session.worker_id is None
 
 
 def place(tx: Tx, session: Session) -> Session:

@@ -109,7 +109,7 @@ async def test_the_reason_goes_when_a_worker_could_run_it_and_comes_back_with_it
     await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
 
     fitting = await a_worker(links, "wrk_fitting", slots=0)
-    await says(world, sid, "")
+    await says(world, sid, "waits for a free slot of a worker")
     fitting.say("bye")
     await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
 
