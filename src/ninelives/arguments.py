@@ -10,12 +10,31 @@ LARGEST: Final = 500_000
 DEEPEST: Final = 90
 
 
+#: Arguments that are stored sealed or as JSON, and so may hold any character.
+_VALUES: Final = frozenset({"data", "expected", "memo", "payload", "value"})
+
+
+def check_names(name: str, args: Mapping[str, Any]) -> None:
+    """Refuse names and ids that no database takes.
+
+    Raises:
+        ValueError: One has a NUL character; PostgreSQL has no such text.
+    """
+    for argument, given in args.items():
+        if argument not in _VALUES:
+            for text in given if isinstance(given, list) else [given]:
+                if isinstance(text, str) and "\0" in text:
+                    raise ValueError(
+                        f"{name}: {argument} {text!r} has a NUL character, which no name may have"
+                    )
+
+
 def plain(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
     """Return arguments as the server takes them.
 
     Raises:
         TypeError: They are no JSON, or nested too deeply for it.
-        ValueError: They are too large, or hold text that is no Unicode.
+        ValueError: They are too large, or hold text that is no Unicode, or names that cannot be stored.
     """
     try:
         text = json.dumps(dict(args), allow_nan=False)
@@ -24,6 +43,8 @@ def plain(name: str, args: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"{name} takes values that JSON can hold: {error}") from error
     if text.count("[") + text.count("{") > DEEPEST and _depth(found) > DEEPEST:
         raise TypeError(f"{name} takes values that are nested {DEEPEST} levels deep at most")
+    if "\\u0000" in text:
+        check_names(name, found)
     if "\\ud" in text or len(text) > LARGEST:
         _check_text(name, json.dumps(found, ensure_ascii=False))
     return found

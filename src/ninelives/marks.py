@@ -95,6 +95,8 @@ def step(
         timeout: Seconds that one attempt may take before it fails with `TimeoutError`.
         name: Shown instead of the function's own name; also what a replay compares.
     """
+    if name is not None and "\0" in name:
+        raise ValueError(f"the name {name!r} of a step has a NUL character")
     never = retry == "never"
     mark = Mark(kind="step", name=name, retry=_policy(retry), never=never, timeout=timeout)
     if fn is None:

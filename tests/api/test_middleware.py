@@ -107,6 +107,26 @@ async def test_the_public_prefix_is_taken_off_where_a_proxy_left_it_on(asked, pa
     assert seen[0]["raw_path"] == path.replace(" ", "%20").encode()
 
 
+@pytest.mark.parametrize("path", ["/api/v1/projects/%00", "/store/a/%00", "/webhooks/a%00/b"])
+async def test_nothing_has_a_nul_in_its_name(path):
+    """
+    No database is asked for it: PostgreSQL cannot.
+    """
+    seen, sent = await ask(settings(), host="localhost", path=path)
+
+    assert not seen
+    assert (sent[0]["status"], json.loads(sent[1]["body"])["code"]) == (404, "not_found")
+
+
+async def test_what_follows_a_webhooks_slug_may_hold_anything():
+    """
+    It is data of the event.
+    """
+    seen, _ = await ask(settings(), host="localhost", path="/webhooks/slug/a%00b")
+
+    assert seen[0]["path"] == "/webhooks/slug/a\0b"
+
+
 async def test_a_request_id_is_kept_or_made():
     """
     A caller's id is kept if it is harmless in a log line; else one is made.

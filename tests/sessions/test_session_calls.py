@@ -186,6 +186,23 @@ async def test_a_child_is_started_once(world: World):
     assert (child.event_id, event.memo["parent_id"], event.created_at) == (event.id, sid, child.created_at)
 
 
+async def test_a_name_with_a_nul_is_refused_and_stops_nobody(world: World):
+    """
+    Whatever a process sends: what the database refuses would fail the unit of all that came together.
+    """
+    sid, epoch = await world.running()
+
+    errors = [
+        await ask(world, sid, epoch, "store.set", ("0", 1), key="a\0", value=1),
+        await ask(world, sid, epoch, "start", ("0", 2), loc="main.py:\0"),
+        await ask(world, sid, epoch, "outcome", ("0", 3), value=1, event_id="evt_\0"),
+        await ask(world, sid, epoch, "unsubscribe", ("0", 4), id="sub_\0"),
+    ]
+
+    assert [error["type"] for error in errors] == ["ValueError"] * 4
+    assert all("has a NUL character" in error["message"] for error in errors)
+
+
 async def test_a_child_has_no_event_to_answer(world: World):
     """
     Nobody waits for the event that it is: an outcome names the event of someone who does.

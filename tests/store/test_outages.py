@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 import sqlalchemy as sa
 
-from ninelives_server.errors import DatabaseAway
+from ninelives_server.errors import DatabaseAway, Invalid
 from ninelives_server.store import outages
 from ninelives_server.store.core import PostgresStore
 
@@ -61,6 +61,19 @@ async def test_a_unit_whose_connection_was_cut_says_that_the_database_is_away(st
         await store.write(lambda tx: tx.connection.execute(end_mine))
 
     assert await store.read(lambda tx: tx.connection.execute(sa.text("SELECT 1")).scalar_one()) == 1
+
+
+@pytest.mark.store
+async def test_text_with_a_nul_is_the_fault_of_whoever_asks(store):
+    """
+    PostgreSQL has no such text; the same again would fail again, and the next unit does not.
+    """
+    query = sa.text("SELECT CAST(:text AS text)")
+
+    with pytest.raises(Invalid, match="NUL character"):
+        await store.read(lambda tx: tx.connection.execute(query, {"text": "a\0b"}).scalar_one())
+
+    assert await store.read(lambda tx: tx.connection.execute(query, {"text": "ab"}).scalar_one()) == "ab"
 
 
 @pytest.mark.store

@@ -75,6 +75,10 @@ class Gate:
         given = _header(scope, b"x-request-id")
         request_id = given if _REQUEST_ID.fullmatch(given) else ids.new("req")
         scope.setdefault("state", {})["request_id"] = request_id
+        if scope["type"] == "http" and _has_nul(scope):
+            answer = _Answer(scope, send, request_id)
+            await _say(answer, 404, "not_found", "nothing has a NUL character in its name", request_id)
+            return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._serve(scope, receive, _Answer(scope, send, request_id))
 
@@ -141,15 +145,32 @@ def told(path: str) -> str:
     return _HOOK if path.startswith("/webhooks/") else path[:300]
 
 
+def _has_nul(scope: Scope) -> bool:
+    """Tell whether a request names something with a NUL character, which no database looks for.
+
+    What follows a webhook's slug, and its query, are data.
+    """
+    path: str = scope["path"]
+    if path.startswith("/webhooks/"):
+        return "\0" in path.split("/", 3)[2]
+    return "\0" in path or b"%00" in scope.get("query_string", b"")
+
+
 async def _say_broken(send: Send, request_id: str) -> None:
     """Answer for a defect of ours."""
+    detail = f"a defect of the server; its log says more under the request id {request_id}"
+    await _say(send, 500, "internal", detail, request_id)
+
+
+async def _say(send: Send, status: int, code: str, detail: str, request_id: str) -> None:
+    """Answer with a problem document where no route does."""
     body = json.dumps(
         {
-            "type": "about:blank#internal",
-            "title": "Internal error",
-            "status": 500,
-            "code": "internal",
-            "detail": f"a defect of the server; its log says more under the request id {request_id}",
+            "type": f"about:blank#{code}",
+            "title": {404: "Not found", 500: "Internal error"}[status],
+            "status": status,
+            "code": code,
+            "detail": detail,
             "request_id": request_id,
         }
     ).encode()
@@ -157,7 +178,7 @@ async def _say_broken(send: Send, request_id: str) -> None:
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
     ]
-    await send({"type": "http.response.start", "status": 500, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

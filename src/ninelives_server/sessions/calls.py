@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ninelives import arguments
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
 from ninelives_server.model.sessions import NewSession, Session
@@ -68,6 +69,11 @@ class Calls:
         run = self._by_name.get(call.name)
         if run is None:
             raise CallFailed("NotImplementedError", f"this server has no call {call.name!r}; upgrade it")
+        try:
+            # Here too: what the database refuses would take everybody's unit with it.
+            arguments.check_names(call.name, call.args)
+        except ValueError as error:
+            raise CallFailed("ValueError", str(error)) from error
         try:
             return run(tx, head, call.args, call)
         except Invalid as error:

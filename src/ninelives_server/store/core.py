@@ -28,7 +28,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ninelives_server.clock import Clock, SystemClock
-from ninelives_server.errors import DatabaseAway
+from ninelives_server.errors import DatabaseAway, Invalid
 from ninelives_server.store import outages
 from ninelives_server.store.notices import Notices
 
@@ -265,10 +265,15 @@ class SqliteStore:
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Say `DatabaseAway` where the database is at fault: callers may try again."""
+    """Say `DatabaseAway` where the database is at fault: callers may try again.
+
+    `Invalid` where it was given text that it cannot hold: no use to try again.
+    """
     try:
         yield
     except Exception as error:
+        if outages.is_no_text(error):
+            raise Invalid("a text has a NUL character, which the database cannot hold") from error
         if outages.is_outage(error):
             raise DatabaseAway("the database does not answer; try again in a moment") from error
         raise

@@ -1,4 +1,4 @@
-"""Failures that are the database's own: the same unit may succeed a moment later."""
+"""Failures of the database, where the same unit may succeed a moment later, and one of whoever asks."""
 
 import asyncpg
 import sqlalchemy as sa
@@ -9,6 +9,16 @@ from ninelives_server.errors import DatabaseAway
 #: connection, a server that starts, stops or has crashed, and one that takes no more connections.
 _CLASSES = ("08",)
 _CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
+
+
+#: SQLSTATE of text that PostgreSQL has no form for: a NUL character, or what is no UTF-8.
+_NO_TEXT = frozenset({"22021", "22P05"})
+
+
+def is_no_text(error: BaseException) -> bool:
+    """Tell whether the database was given text that it cannot hold."""
+    found = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    return str(getattr(found, "sqlstate", None) or "") in _NO_TEXT
 
 
 def is_outage(error: BaseException) -> bool:

@@ -165,3 +165,22 @@ def test_a_generator_is_no_entry_point(harness, program, kind, is_durable):
 
     assert outcome.state == "error"
     assert outcome.error["message"].startswith("entry point main is a generator, none of its code has run")
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (r'ninelives.set_value("a\0b", 1)', r"store.set: key 'a\x00b' has a NUL character"),
+        (r'ninelives.next_signal(["x", "n\0"], timeout=0)', r"next_signal: names 'n\x00' has a NUL"),
+        (r'ninelives.subscribe("hook", "data.x == \"\0\"")', "subscribe: filter"),
+        (r'ninelives.step(name="s\0")', r"the name 's\x00' of a step has a NUL character"),
+    ],
+)
+def test_names_have_no_nul(harness, program, call, says, is_durable):
+    """
+    PostgreSQL has no such text; values may hold it, they are stored sealed.
+    """
+    made = program(PROGRAM.format(value='"x"', call=call), is_durable=is_durable)
+
+    assert harness.run(made).result.startswith(f"ValueError: {says}")
