@@ -183,7 +183,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("pandas.core.series.Series", "agg aggregate apply map transform", Kind.KEEPS),
     **_names("pydantic.fields", "Field PrivateAttr", Kind.KEEPS),
     **_names("sched", "scheduler.enter scheduler.enterabs", Kind.KEEPS),
-    **_names("", "tenacity", Kind.KEEPS),
+    **_names("", "backoff retrying tenacity", Kind.KEEPS),
     **_names("weakref", "finalize", Kind.KEEPS),
     # --- clocks
     **_names(
@@ -312,6 +312,10 @@ TABLE: Final[dict[str, Kind]] = {
     "http.client.HTTPResponse": Kind.DIRECT,
     "urllib.response": Kind.DIRECT,
 }
+
+#: Libraries that try the project's functions again, and read clocks and wait in between: their code is
+#: rewritten as the project's is, so that a replay waits no more and gives up where the first run did.
+REWRITTEN: Final = frozenset({"backoff", "retrying", "tenacity"})
 
 #: Values of these classes, or of classes in these modules, are made again by the call that made them.
 HANDLES: Final = frozenset(

@@ -19,7 +19,7 @@ from importlib.readers import FileReader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from ninelives.run import instrument, semantics
+from ninelives.run import calltable, instrument, semantics
 
 #: Modules that no file of a build replaces: the interpreter is made of them, or we are.
 _KEPT = frozenset(
@@ -66,7 +66,21 @@ class Finder(MetaPathFinder):
             spec = self._spec_in(directory, fullname)
             if spec is not None:
                 return spec
+        if self._is_durable and fullname.partition(".")[0] in calltable.REWRITTEN:
+            return self._rewritten(fullname, path)
         return None
+
+    def _rewritten(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """Return where a module of a library is whose code is rewritten too; it is none of the project's."""
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return None
+        return importlib.util.spec_from_file_location(
+            fullname,
+            spec.origin,
+            loader=_Loader(Path(spec.origin), self._code_of, self._scope),
+            submodule_search_locations=spec.submodule_search_locations,
+        )
 
     def _directories(self, fullname: str, path: Sequence[str] | None) -> Iterator[Path]:
         if path is None:

@@ -24,10 +24,20 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ninelives.run import calltable
+
 #: Variables that sessions have and their zygote has not.
 _SESSIONS_OWN = frozenset({"HOME", "LC_ALL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "TMPDIR", "USER"})
 #: Never preloaded: our patches must see their import, or importing them does something.
-_NEVER = frozenset({"__main__", "antigravity", "autokitteh", "idlelib", "ninelives", "this", "turtle"})
+_NEVER = calltable.REWRITTEN | {
+    "__main__",
+    "antigravity",
+    "autokitteh",
+    "idlelib",
+    "ninelives",
+    "this",
+    "turtle",
+}
 #: Audit events of the standard library that tell of programs started, messages sent and files changed.
 _EVENTS = frozenset(
     {"os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "pty.spawn", "subprocess.Popen"}

@@ -1,5 +1,9 @@
 """Modules of a build: packages, late imports, files that hide others, data beside the code."""
 
+import time
+
+from ninelives_server.testing.session_harness import Journal
+
 FILES = {
     "helper.py": "import os\ndef look():\n    return os.path.exists('/')\n",
     "pkg/__init__.py": "from .inner import value\n",
@@ -91,3 +95,45 @@ def test_compiled_code_is_kept_beside_the_build(harness, program):
 
     assert (first, second) == (1, 2)
     assert (count, again) == (1, 1)
+
+
+RETRIES = """
+import tenacity
+
+import ninelives
+
+@ninelives.step
+def work():
+    raise ConnectionError("down")
+
+@tenacity.retry(stop=tenacity.stop_after_delay(0.2), wait=tenacity.wait_fixed(0.11))
+def patient():
+    work()
+
+def main(event):
+    try:
+        patient()
+    except tenacity.RetryError as error:
+        return error.last_attempt.attempt_number
+"""
+
+
+def test_what_a_library_waits_between_retries_is_a_wait_of_the_session(harness, program):
+    """A replay does not wait again, and gives up after as many attempts: its clock is the recorded one."""
+    made = program(RETRIES)
+    journal = Journal()
+    first = harness.run(made, journal)
+    rows = journal.in_order()
+    began = time.monotonic()
+
+    again = harness.run(made, journal)
+
+    assert first.result == again.result == 3
+    assert time.monotonic() - began < 0.2
+    assert [row.head["name"] for row in rows if row.head["kind"] == "wait"] == ["time.sleep"] * 2
+    assert journal.in_order() == rows
+
+
+def test_a_library_is_as_it_is_in_a_session_that_is_not_durable(harness, program):
+    """Plain Python."""
+    assert harness.run(program(RETRIES, is_durable=False)).result == 3
