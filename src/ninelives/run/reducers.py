@@ -3,15 +3,17 @@
 Rows of a database, and answers of the standard library's HTTP client whose body is small and of known length:
 the body is read when the answer is recorded, and is in memory from then on. Workbooks of openpyxl, as files.
 Answers of requests, without the hooks and the open file that their request was sent with. Views of
-dictionaries and headers. Sentinels, by their place (`sentinels`).
+dictionaries and headers. Modules by their name, sentinels by their place (`sentinels`).
 The other way round, answers whose body somebody wants to stream do not pickle here, though they say they do.
 """
 
 import http.client
+import importlib
 import io
 import pickle
 import socket
 import sqlite3
+import sys
 import types
 import urllib.error
 from typing import Any, Final
@@ -88,6 +90,12 @@ def _values(values: list[Any]) -> Any:
 
 def _items(found: dict[Any, Any]) -> Any:
     return found.items()
+
+
+def _of_module(module: types.ModuleType) -> Any:
+    """Return how a module pickles: by its name, where the others find it by that."""
+    name = module.__name__
+    return (importlib.import_module, (name,)) if sys.modules.get(name) is module else NotImplemented
 
 
 def _proxy(found: dict[Any, Any]) -> Any:
@@ -255,6 +263,7 @@ _OF_CLASSES: Final[dict[type, Any]] = {
     type({}.values()): lambda view: (_values, (list(view),)),
     type({}.items()): lambda view: (_items, (dict(view),)),
     types.MappingProxyType: lambda view: (_proxy, (dict(view),)),
+    types.ModuleType: _of_module,
 }
 #: The same by module and name, of libraries that a project may not have.
 _OF_NAMES: Final[dict[tuple[str, str], Any]] = {

@@ -34,9 +34,11 @@ def place_of(value: Any) -> tuple[str, str] | None:
     elif cls is object and id(value) not in known:
         known.update(_all(cls))  # a module that came later may hold it
     found = known.get(id(value))
-    # Libraries say of what they export that it is theirs.
+    if found is None:
+        return None
+    # Libraries say of what they export that it is theirs; anything else is a state.
     has_state = not getattr(value, "__dict__", {}).keys() <= {"__module__"}
-    return None if found is None or has_state else found[1:]
+    return None if has_state else found[1:]
 
 
 def at(module: str, name: str, cls: Any) -> Any:

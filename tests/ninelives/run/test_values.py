@@ -3,6 +3,7 @@
 import json
 import sys
 import threading
+import types
 from collections import OrderedDict
 
 import httpx2
@@ -290,3 +291,12 @@ def test_a_sentinel_that_the_code_has_no_more_is_another_object_of_its_class(mon
     found = codec().read(body, ()).value
 
     assert [type(item) for item in found] == [Marker, object]
+
+
+def test_a_module_is_read_back_as_itself():
+    """By its name; one that nobody can import is live."""
+    found = codec().value({"of": json, "made": types.SimpleNamespace(by=sys)}, None).value
+
+    assert found["of"] is json
+    assert found["made"].by is sys
+    assert codec().value(types.ModuleType("json"), None) is None
