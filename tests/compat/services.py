@@ -47,7 +47,7 @@ class Services:
     def begin(self) -> None:
         """Forget what arrived, and refuse again what is refused at first."""
         self.arrivals.clear()
-        self._refusals = {"payroll": 3, "health": 3}
+        self._refusals = {"payroll": 3, "health": 3, "tickets": 1}
 
     @property
     def url(self) -> str:
@@ -230,6 +230,10 @@ def _accounts(services: Services, body: Any, _query: dict[str, str]) -> Answer:
     return 201, {"id": 100 + ["mail", "wiki", "payroll"].index(body["service"])}
 
 
+def _tickets(services: Services, body: Any, _query: dict[str, str]) -> Answer:
+    return (503, {}) if services.refuses("tickets") else (201, {"id": 77, "tags": body["tags"]})
+
+
 _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (r"POST /slack/(.+)", _slack),
     (r"GET /api/v3/repos/acme/router", _repo),
@@ -245,4 +249,5 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (r"GET /health", _health),
     (r"POST /commits", _ok),
     (r"POST /accounts", _accounts),
+    (r"POST /tickets", _tickets),
 )

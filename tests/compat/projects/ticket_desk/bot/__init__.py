@@ -1,0 +1,4 @@
+"""Shared parts."""
+from .tickets import Ticket, number_for
+
+__all__ = ["Ticket", "number_for"]
