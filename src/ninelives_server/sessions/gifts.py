@@ -40,22 +40,21 @@ class Gifts:
         self._journal = journal
         self._scheduler = scheduler
         self._links = links
-        # Until we know better, there may be workers that only Temporal reaches.
-        self._others: Collection[Worker] | None = None
+        self._others: Collection[Worker] = ()
         self._told: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     def give(self, session_id: str) -> bool:
         """Have a worker run a session, now or when it is its turn; `False` where Temporal has to look, too.
 
-        So while it waits, and there are workers that only Temporal reaches: those of other servers, and those
-        that take nothing unasked.
+        So while it waits, and there are workers here that take nothing unasked. Those of other servers get it
+        from these, which hear of it as well; Temporal reaches them later, see `look_around`.
         """
         if self.is_closing:
             return False
         self.crowd.add(session_id)
         self._serve()
-        if session_id not in self.crowd or self._others == []:
+        if session_id not in self.crowd or not any(link.asks for link in self._links.values()):
             return True
         self.crowd.seek(session_id)
         return False
@@ -95,9 +94,10 @@ class Gifts:
                 self._changed.set()
 
     async def look_around(self, others: Collection[Worker]) -> None:
-        """Take note of the workers that only Temporal reaches, and of who waits no more.
+        """Take note of the workers that take nothing from us, and of who waits no more.
 
-        `others` are the workers that are connected and take nothing from us.
+        For those that still wait Temporal is asked, which reaches these `others`: their servers may not know
+        of a session that a sweep of ours has found.
         """
         self._others = list(others)
         self._changed.set()
@@ -126,7 +126,7 @@ class Gifts:
         kinds = {link.kind for link in self._links.values()}
         # Of other servers' workers we do not know the release; most probably it is one that we know.
         rules = frozenset().union(*(kind.carried for kind in kinds))
-        kinds |= {Kind(worker.python, rules) for worker in self._others or ()}
+        kinds |= {Kind(worker.python, rules) for worker in self._others}
         reasons = {sid: needs.reason(wanted, kinds) for sid, wanted in self.crowd.choosy().items()}
         news = {sid: said for sid, said in reasons.items() if self._told.get(sid) != said}
         self._told = reasons
