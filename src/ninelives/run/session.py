@@ -78,8 +78,15 @@ class Talk:
     def ask(self, name: str, args: Mapping[str, Any]) -> Any:
         """Have the server do something that is not recorded, and return its answer."""
         return _answer_of(
-            self.link.ask({"t": "call", "key": None, "name": name, "args": arguments.plain(name, args)})
+            self.link.ask({"t": "call", "key": None, "name": name, "args": self._plain(name, args)})
         )
+
+    def _plain(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments as the server takes them; what it keeps for people's eyes alone has no secret."""
+        found = arguments.plain(name, args)
+        if name == "start":
+            found["memo"] = self.masks.everywhere(found.get("memo") or {})
+        return found
 
     def token(self, connection: str, refused: str | None) -> Mapping[str, Any]:
         """Ask for a connection's access token; `refused` is the SHA-256, in hex, of one that was refused."""
@@ -230,7 +237,7 @@ class DurableSession(Talk):
         if scope is None or not scope.records:
             return self.ask(name, args)
         core, strand = self._core, scope.strand
-        plain = arguments.plain(name, args)  # before the key is taken: what is refused here is no step
+        plain = self._plain(name, args)  # before the key is taken: what is refused here is no step
         n, record = core.take(strand)
         digest = core.digests.of_call(name, (), args)
         turns = core.turns

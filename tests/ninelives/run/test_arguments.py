@@ -184,3 +184,32 @@ def test_names_have_no_nul(harness, program, call, says, is_durable):
     made = program(PROGRAM.format(value='"x"', call=call), is_durable=is_durable)
 
     assert harness.run(made).result.startswith(f"ValueError: {says}")
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_the_memo_of_a_child_has_no_secret(harness, program, is_durable):
+    """
+    It is for people, and shown as it is; what the child's code gets is not touched.
+    """
+    asked = []
+    source = """
+        import os
+        import ninelives
+
+        def main(event):
+            secret = os.environ["KEY"]
+            return ninelives.start("main.py:main", {"key": secret}, {"note": f"with {secret}"})
+        """
+    made = program(
+        source,
+        is_durable=is_durable,
+        env={"KEY": "s3cr3t-value"},
+        secrets={"KEY": "s3cr3t-value"},
+        answers={"start": lambda args: asked.append(args) or "ses_1"},
+    )
+
+    harness.run(made)
+
+    assert [(args["data"], args["memo"]) for args in asked] == [
+        ({"key": "s3cr3t-value"}, {"note": "with [KEY]"})
+    ]
