@@ -1,14 +1,17 @@
 """Orgs, users, members and tokens. A token is found by the SHA-256 of its secret, which nobody stores."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from ninelives_server import ids
 from ninelives_server.ids import OrgId, TokenId, UserId
 from ninelives_server.model.actors import Role
+from ninelives_server.store import driver
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import members, orgs, tokens, users
 
@@ -184,29 +187,40 @@ def insert_token(tx: Tx, new: NewToken) -> TokenId:
     return token_id
 
 
+_HOLDER = (
+    "SELECT t.id, t.user_id, t.org_id, t.kind, t.name, CAST(t.scopes AS TEXT), t.expires_at, t.last_used_at, "
+    "t.revoked_at, t.created_at, t.created_by, u.name, m.role FROM tokens t JOIN users u ON u.id = t.user_id "
+    "JOIN members m ON m.user_id = t.user_id AND m.org_id = t.org_id "
+    "WHERE t.hash = ? AND t.revoked_at IS NULL AND u.disabled_at IS NULL"
+)
+
+
 def holder(tx: Tx, hashed: bytes, kinds: Sequence[str]) -> Holder | None:
     """Return who holds a secret that is valid now: not revoked, not expired, of an active member."""
-    row = (
-        tx.connection.execute(
-            sa.select(*_TOKEN, users.c.name.label("user_name"), members.c.role)
-            .join(users, users.c.id == tokens.c.user_id)
-            .join(members, sa.and_(members.c.user_id == users.c.id, members.c.org_id == tokens.c.org_id))
-            .where(
-                tokens.c.hash == hashed,
-                tokens.c.kind.in_(kinds),
-                tokens.c.revoked_at.is_(None),
-                sa.or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > tx.now),
-                users.c.disabled_at.is_(None),
-            )
-        )
-        .mappings()
-        .one_or_none()
+    # By the driver: each request and each page asks, and SQLAlchemy takes half a millisecond more for it.
+    for *values, user_name, role in driver.rows(tx, _HOLDER, (hashed,)):
+        token = _token(values)
+        if token.kind in kinds and (token.expires_at is None or token.expires_at > tx.now):
+            return Holder(token=token, user_name=user_name, role=Role(role))
+    return None
+
+
+def _token(values: Sequence[Any]) -> Token:
+    token_id, user_id, org_id, kind, name, scopes, *times, created_by = values
+    expires_at, last_used_at, revoked_at = (None if at is None else driver.time_of(at) for at in times[:3])
+    return Token(
+        id=token_id,
+        user_id=user_id,
+        org_id=org_id,
+        kind=kind,
+        name=name,
+        scopes=json.loads(scopes),
+        expires_at=expires_at,
+        last_used_at=last_used_at,
+        revoked_at=revoked_at,
+        created_at=driver.time_of(times[3]),
+        created_by=created_by,
     )
-    if row is None:
-        return None
-    values = dict(row)
-    user_name, role = values.pop("user_name"), Role(values.pop("role"))
-    return Holder(token=Token(**values), user_name=user_name, role=role)
 
 
 def token_by_id(tx: Tx, org_id: str, token_id: str) -> Token | None:
