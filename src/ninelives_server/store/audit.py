@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ninelives_server import ids
 from ninelives_server.model.actors import Actor
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import audit
 
@@ -35,6 +36,9 @@ class AuditEntry:
     details: Mapping[str, object]
 
 
+_RECORD = Statement(sa.insert(audit).values({c.name: sa.bindparam(c.name, type_=c.type) for c in audit.c}))
+
+
 def record(
     tx: Tx,
     actor: Actor,
@@ -45,17 +49,16 @@ def record(
     details: Mapping[str, object] | None = None,
 ) -> None:
     """Write down that `actor` did `action` to `target`, if and only if this unit is committed."""
-    tx.connection.execute(
-        sa.insert(audit).values(
-            id=ids.new("aud"),
-            at=tx.now,
-            org_id=actor.org_id,
-            project_id=project_id,
-            actor=actor.id,
-            action=action,
-            target=target[:80],
-            details=dict(details or {}),
-        )
+    _RECORD.run(
+        tx,
+        id=ids.new("aud"),
+        at=tx.now,
+        org_id=actor.org_id,
+        project_id=project_id,
+        actor=actor.id,
+        action=action,
+        target=target[:80],
+        details=dict(details or {}),
     )
 
 

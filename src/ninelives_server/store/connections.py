@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from ninelives_server.errors import Conflict
 from ninelives_server.ids import ConnectionId, OrgId, ProjectId
 from ninelives_server.model.connections import Account, Connection, ConnectionState
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import connection_secrets, connections
 
@@ -34,7 +35,19 @@ _PLAIN = (
 )
 
 
-def _connection(row: sa.Row[Any], secrets_set: frozenset[str]) -> Connection:
+# Each start of a session asks for them twice.
+_is_of_project = connections.c.project_id == sa.bindparam("the_id")
+_OF_PROJECT = Statement(
+    sa.select(connections).where(_is_of_project).order_by(connections.c.created_at, connections.c.id)
+)
+_NAMES_OF_PROJECT = Statement(
+    sa.select(connection_secrets.c.connection_id, connection_secrets.c.name)
+    .join(connections, connections.c.id == connection_secrets.c.connection_id)
+    .where(_is_of_project)
+)
+
+
+def _connection(row: Any, secrets_set: frozenset[str]) -> Connection:
     return Connection(
         id=ConnectionId(row.id),
         org_id=OrgId(row.org_id),
@@ -59,11 +72,15 @@ def _all(tx: Tx, query: sa.Select[Any]) -> Sequence[Connection]:
     rows = tx.connection.execute(query.order_by(connections.c.created_at, connections.c.id)).all()
     if not rows:
         return []
-    names: dict[str, set[str]] = {}
     secret = connection_secrets.c
-    found = tx.connection.execute(
-        sa.select(secret.connection_id, secret.name).where(secret.connection_id.in_([row.id for row in rows]))
-    )
+    query = sa.select(secret.connection_id, secret.name)
+    found = tx.connection.execute(query.where(secret.connection_id.in_([row.id for row in rows])))
+    return _with_names(rows, found.all())
+
+
+def _with_names(rows: Sequence[Any], found: Sequence[Any]) -> Sequence[Connection]:
+    """Return connections, each with the names of the secrets that are set."""
+    names: dict[str, set[str]] = {}
     for row in found:
         names.setdefault(row.connection_id, set()).add(row.name)
     return [_connection(row, frozenset(names.get(row.id, ()))) for row in rows]
@@ -126,7 +143,8 @@ def by_name(tx: Tx, project_id: str, name: str) -> Connection | None:
 
 def of_project(tx: Tx, project_id: str) -> Sequence[Connection]:
     """Return the connections of a project, oldest first."""
-    return _all(tx, sa.select(connections).where(connections.c.project_id == project_id))
+    rows = _OF_PROJECT.all(tx, the_id=project_id)
+    return _with_names(rows, _NAMES_OF_PROJECT.all(tx, the_id=project_id)) if rows else []
 
 
 def of_org(tx: Tx, org_id: str) -> Sequence[Connection]:

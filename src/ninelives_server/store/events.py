@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ninelives_server.ids import EventId, OrgId, ProjectId
 from ninelives_server.model.events import Event, NewEvent
 from ninelives_server.store import driver
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import builds, deployments, events, projects
 
@@ -43,7 +44,7 @@ _DISPATCHED_POSTGRES = (
 
 # Each event passes these: they are built once, because building costs more than running.
 _ORG = sa.select(projects.c.org_id).where(projects.c.id == sa.bindparam("id"))
-_BY_ID = sa.select(*_COLUMNS).where(events.c.id == sa.bindparam("id"))
+_BY_ID = Statement(sa.select(*_COLUMNS).where(events.c.id == sa.bindparam("id")))
 #: In the order of `Event`'s fields; times come as text from SQLite.
 _TAKEN = (
     "id", "org_id", "project_id", "connection_id", "trigger_id", "source_key", "event_type", "memo",
@@ -58,9 +59,12 @@ _DEPLOYMENTS = (
     .where(deployments.c.project_id == sa.bindparam("project_id"))
     .limit(1)
 )
-_ACTIVE = _DEPLOYMENTS.where(deployments.c.state == "active")
-_NAMED = _DEPLOYMENTS.where(
-    deployments.c.id == sa.bindparam("id"), deployments.c.state.in_(("active", "testing"))
+_ACTIVE = Statement(_DEPLOYMENTS.where(deployments.c.state == "active"))
+_NAMED = Statement(
+    _DEPLOYMENTS.where(
+        deployments.c.id == sa.bindparam("id"),
+        sa.or_(deployments.c.state == "active", deployments.c.state == "testing"),
+    )
 )
 _SUBSCRIPTIONS = (
     "SELECT s.id, s.session_id, s.project_id, coalesce(s.connection_id, t.connection_id), s.trigger_id, "
@@ -193,7 +197,7 @@ def ids_of(tx: Tx, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Eve
 
 def by_id(tx: Tx, event_id: str) -> Event | None:
     """Return an event without its data."""
-    row = tx.connection.execute(_BY_ID, {"id": event_id}).one_or_none()
+    row = _BY_ID.first(tx, id=event_id)
     return None if row is None else _event(row)
 
 
@@ -293,9 +297,9 @@ class Target:
 def target(tx: Tx, project_id: str, deployment_id: str | None = None) -> Target | None:
     """Return a project's active deployment, or the active or testing one that is asked for."""
     if deployment_id is None:
-        row = tx.connection.execute(_ACTIVE, {"project_id": project_id}).one_or_none()
+        row = _ACTIVE.first(tx, project_id=project_id)
     else:
-        row = tx.connection.execute(_NAMED, {"project_id": project_id, "id": deployment_id}).one_or_none()
+        row = _NAMED.first(tx, project_id=project_id, id=deployment_id)
     if row is None:
         return None
     names = tuple(f"{item['file']}:{item['name']}" for item in row.entrypoints)

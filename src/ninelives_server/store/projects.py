@@ -4,7 +4,7 @@ Values go in and out sealed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ninelives_server.ids import OrgId, ProjectId
 from ninelives_server.model.projects import Project
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import orgs, projects, sessions, variables
 
@@ -31,19 +32,23 @@ class StoredVariable:
     updated_at: datetime
 
 
-def _project(row: sa.RowMapping) -> Project:
-    values = dict(row)
+_org_id: sa.BindParameter[str] = sa.bindparam("the_org_id")
+_BY_ID = sa.select(projects).where(projects.c.id == sa.bindparam("the_id"), projects.c.org_id == _org_id)
+_BY_NAME = sa.select(projects).where(
+    projects.c.name == sa.bindparam("the_name"), projects.c.org_id == _org_id
+)
+_FOUND_BY_ID, _LOCKED_BY_ID = Statement(_BY_ID), Statement(_BY_ID.with_for_update(key_share=True))
+_FOUND_BY_NAME, _LOCKED_BY_NAME = Statement(_BY_NAME), Statement(_BY_NAME.with_for_update(key_share=True))
+_VARIABLES = Statement(
+    sa.select(*(variables.c[column.name] for column in fields(StoredVariable)))
+    .where(variables.c.project_id == sa.bindparam("the_id"))
+    .order_by(variables.c.name)
+)
+
+
+def _project(row: Any) -> Project:
+    values = row._asdict()
     return Project(id=ProjectId(values.pop("id")), org_id=OrgId(values.pop("org_id")), **values)
-
-
-def _one(tx: Tx, *where: sa.ColumnElement[bool], lock: bool = False) -> Project | None:
-    query = sa.select(projects).where(*where)
-    row = (
-        tx.connection.execute(query.with_for_update(key_share=True) if lock else query)
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else _project(row)
 
 
 def lock_org(tx: Tx, org_id: str) -> None:
@@ -60,18 +65,20 @@ def insert(tx: Tx, project: Project) -> None:
 
 def by_id(tx: Tx, org_id: str, project_id: str, *, lock: bool = False) -> Project | None:
     """Return a project of an org; with `lock`, nobody else changes it before this unit ends."""
-    return _one(tx, projects.c.id == project_id, projects.c.org_id == org_id, lock=lock)
+    row = (_LOCKED_BY_ID if lock else _FOUND_BY_ID).first(tx, the_id=project_id, the_org_id=org_id)
+    return None if row is None else _project(row)
 
 
 def by_name(tx: Tx, org_id: str, name: str, *, lock: bool = False) -> Project | None:
     """Return the project of this name in an org."""
-    return _one(tx, projects.c.name == name, projects.c.org_id == org_id, lock=lock)
+    row = (_LOCKED_BY_NAME if lock else _FOUND_BY_NAME).first(tx, the_name=name, the_org_id=org_id)
+    return None if row is None else _project(row)
 
 
 def of_org(tx: Tx, org_id: str) -> list[Project]:
     """Return an org's projects by name."""
     query = sa.select(projects).where(projects.c.org_id == org_id).order_by(projects.c.name)
-    return [_project(row) for row in tx.connection.execute(query).mappings()]
+    return [_project(row) for row in tx.connection.execute(query)]
 
 
 def set_display_name(tx: Tx, project_id: str, display_name: str) -> None:
@@ -122,13 +129,7 @@ def live_sessions(tx: Tx, project_id: str) -> int:
 
 def variables_of(tx: Tx, project_id: str) -> Sequence[StoredVariable]:
     """Return a project's variables by name."""
-    c = variables.c
-    query = (
-        sa.select(c.name, c.sealed_value, c.is_secret, c.description, c.updated_at)
-        .where(c.project_id == project_id)
-        .order_by(c.name)
-    )
-    return [StoredVariable(**row) for row in tx.connection.execute(query).mappings()]
+    return [StoredVariable(**row._asdict()) for row in _VARIABLES.all(tx, the_id=project_id)]
 
 
 def put_variable(tx: Tx, project_id: str, variable: StoredVariable, *, created_by: str) -> None:

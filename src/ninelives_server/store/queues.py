@@ -12,6 +12,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from ninelives_server import ids
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import events, projects, sessions
 
@@ -21,7 +22,7 @@ _waits = sa.and_(_is_open, _t.admitted_at.is_(None))
 _runs = sa.and_(_is_open, _t.admitted_at.is_not(None))
 _PAGE = 500
 # Each event and each end of a session ask this: it is built once.
-_HAS_WAITING = sa.select(_t.id).where(_t.project_id == sa.bindparam("project_id"), _waits).limit(1)
+_HAS_WAITING = Statement(sa.select(_t.id).where(_t.project_id == sa.bindparam("project_id"), _waits).limit(1))
 #: An event that cannot be dispatched holds up those behind it for so long.
 _PATIENCE = timedelta(minutes=5)
 
@@ -65,7 +66,7 @@ def limit_of(tx: Tx, project_id: str) -> int:
 
 def has_waiting(tx: Tx, project_id: str) -> bool:
     """Say whether any session of a project waits."""
-    return tx.connection.execute(_HAS_WAITING, {"project_id": project_id}).first() is not None
+    return _HAS_WAITING.first(tx, project_id=project_id) is not None
 
 
 def projects_waiting(tx: Tx) -> list[str]:

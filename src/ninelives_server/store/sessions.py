@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ninelives_server.ids import BuildId, DeploymentId, OrgId, ProjectId, SessionId
 from ninelives_server.model.sessions import NewSession, Session, SessionState
-from ninelives_server.store import tables
+from ninelives_server.store import driver, tables
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 
 _t = tables.sessions.c
@@ -30,9 +31,9 @@ _is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
 # What each start of a session asks is made once: to build these takes longer than to run them.
 _id: sa.BindParameter[str] = sa.bindparam("the_id")
 _is_the_one = _t.id == _id
-_BY_ID = sa.select(*_COLUMNS).where(_is_the_one)
-_LOCK = _BY_ID.with_for_update()
-_PINNED = (
+_BY_ID = Statement(sa.select(*_COLUMNS).where(_is_the_one))
+_LOCK = Statement(sa.select(*_COLUMNS).where(_is_the_one).with_for_update())
+_PINNED = Statement(
     sa.select(
         _t.sealed_start,
         tables.builds.c.sha256,
@@ -43,13 +44,22 @@ _PINNED = (
     .join(tables.builds, tables.builds.c.id == _t.build_id)
     .where(_is_the_one)
 )
-_INSERT: dict[str, sa.Insert] = {
-    "sqlite": sqlite.insert(tables.sessions).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(tables.sessions).on_conflict_do_nothing(),
+_NEW = (
+    "id", "org_id", "project_id", "deployment_id", "build_id", "event_id", "trigger_id", "parent_id",
+    "first_id", "record_id", "entrypoint", "is_durable", "state", "state_since", "memo", "sealed_start",
+    "semantics", "traceparent", "signalled_at", "admitted_at", "queue_key", "created_at", "created_by",
+)  # fmt: skip
+_INSERT = {
+    name: Statement(
+        make(tables.sessions)
+        .values({column: sa.bindparam(column, type_=_t[column].type) for column in _NEW})
+        .on_conflict_do_nothing()
+    )
+    for name, make in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
 _other = tables.sessions.alias("other").c
 # The deployment of a session that has ended, where it drains and this was its last one.
-_DRAINED = (
+_DRAINED = Statement(
     sa.update(tables.deployments)
     .where(
         tables.deployments.c.id == sa.select(_t.deployment_id).where(_is_the_one).scalar_subquery(),
@@ -59,15 +69,19 @@ _DRAINED = (
     .values(state="inactive", state_since=sa.bindparam("now"))
 )
 # The project of a session that has ended, where others of it wait to be admitted.
-_HELD_BACK = sa.select(_t.project_id).where(
-    _is_the_one,
-    sa.exists().where(
-        _other.project_id == _t.project_id, _other.ended_at.is_(None), _other.admitted_at.is_(None)
-    ),
+_HELD_BACK = Statement(
+    sa.select(_t.project_id).where(
+        _is_the_one,
+        sa.exists().where(
+            _other.project_id == _t.project_id, _other.ended_at.is_(None), _other.admitted_at.is_(None)
+        ),
+    )
 )
+_OUTCOME = Statement(sa.select(_t.sealed_result, _t.sealed_error).where(_is_the_one))
+_PARENTS = "SELECT parent_id FROM sessions WHERE parent_id IS NOT NULL AND id"
 # What goes with a session's end.
 _EMPTIED = [
-    sa.delete(table).where(table.c.session_id == _id)
+    Statement(sa.delete(table).where(table.c.session_id == _id))
     for table in (tables.inbox, tables.awaited, tables.subscriptions)
 ]
 
@@ -169,13 +183,12 @@ def insert(tx: Tx, new: NewSession, sealed_start: bytes, semantics: int) -> bool
         "created_at": tx.now,
         "created_by": new.created_by,
     }
-    return tx.connection.execute(_INSERT[tx.connection.dialect.name], values).rowcount == 1
+    return _INSERT[tx.connection.dialect.name].run(tx, **values) == 1
 
 
 def by_id(tx: Tx, session_id: str, *, org_id: str | None = None, lock: bool = False) -> Session | None:
     """Return a session, of this org where one is given; `lock` it until the transaction ends."""
-    query = _LOCK if lock else _BY_ID
-    row = tx.connection.execute(query, {"the_id": session_id}).first()
+    row = (_LOCK if lock else _BY_ID).first(tx, the_id=session_id)
     return None if row is None or (org_id is not None and row.org_id != org_id) else _model(row)
 
 
@@ -202,22 +215,23 @@ def listing(
 
 def pinned(tx: Tx, session_id: str) -> Pinned:
     """Return the sealed start document of a session and what its build needs."""
-    return Pinned(*tx.connection.execute(_PINNED, {"the_id": session_id}).one())
+    return Pinned(*_PINNED.one(tx, the_id=session_id))
 
 
 def outcome(tx: Tx, session_id: str) -> tuple[bytes | None, bytes | None]:
     """Return the sealed result and the sealed error of a session."""
-    row = tx.connection.execute(sa.select(_t.sealed_result, _t.sealed_error).where(_t.id == session_id)).one()
+    row = _OUTCOME.one(tx, the_id=session_id)
     return row.sealed_result, row.sealed_error
 
 
 def _set(tx: Tx, session_id: str, values: Mapping[str, object]) -> None:
-    tx.connection.execute(_update(tuple(values)), {**values, "the_id": session_id})
+    _update(tuple(values)).run(tx, the_id=session_id, **values)
 
 
 @lru_cache(maxsize=50)
-def _update(names: tuple[str, ...]) -> sa.Update:
-    return sa.update(tables.sessions).where(_is_the_one).values({name: sa.bindparam(name) for name in names})
+def _update(names: tuple[str, ...]) -> Statement:
+    values = {name: sa.bindparam(name, type_=_t[name].type) for name in names}
+    return Statement(sa.update(tables.sessions).where(_is_the_one).values(values))
 
 
 def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool) -> None:
@@ -305,9 +319,9 @@ def end(
         },
     )
     for statement in _EMPTIED:
-        tx.connection.execute(statement, {"the_id": session_id})
-    tx.connection.execute(_DRAINED, {"the_id": session_id, "now": tx.now})
-    for project_id in tx.connection.execute(_HELD_BACK, {"the_id": session_id}).scalars():
+        statement.run(tx, the_id=session_id)
+    _DRAINED.run(tx, the_id=session_id, now=tx.now)
+    for project_id in _HELD_BACK.scalars(tx, the_id=session_id):
         tx.notify("queue", project_id)
 
 
@@ -402,8 +416,11 @@ def succeed(tx: Tx, session_id: str, successor_id: str) -> None:
 
 def parents(tx: Tx, session_ids: Sequence[str]) -> list[str]:
     """Return the sessions that started any of these."""
-    query = sa.select(_t.parent_id).where(_t.id.in_(session_ids), _t.parent_id.is_not(None))
-    return list(tx.connection.execute(query).scalars())
+    if driver.sqlite(tx) is None:
+        return [row[0] for row in driver.rows(tx, f"{_PARENTS} = ANY(?::text[])", (list(session_ids),))]
+    return [
+        row[0] for row in driver.rows(tx, f"{_PARENTS} IN ({driver.marks(len(session_ids))})", session_ids)
+    ]
 
 
 def in_flight(tx: Tx, org_id: str, project_id: str, *, limit: int) -> tuple[int, list[Session]]:

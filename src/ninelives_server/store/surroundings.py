@@ -3,33 +3,38 @@
 import sqlalchemy as sa
 
 from ninelives_server.store import tables
+from ninelives_server.store.compiled import Statement
 from ninelives_server.store.core import Tx
 
 # Made once, as what `store.sessions` asks at each start.
 _id: sa.BindParameter[str] = sa.bindparam("the_id")
-_SECRETS = sa.select(tables.variables.c.name).where(
-    tables.variables.c.project_id == _id, tables.variables.c.is_secret
+_SECRETS = Statement(
+    sa.select(tables.variables.c.name).where(
+        tables.variables.c.project_id == _id, tables.variables.c.is_secret
+    )
 )
-_CONNECTIONS = (
+_CONNECTIONS = Statement(
     sa.select(tables.connections.c.name)
     .where(tables.connections.c.project_id == _id)
     .order_by(tables.connections.c.name)
 )
-_SLUGS = sa.select(tables.triggers.c.name, tables.triggers.c.slug).where(
-    tables.triggers.c.project_id == _id, tables.triggers.c.slug.is_not(None)
+_SLUGS = Statement(
+    sa.select(tables.triggers.c.name, tables.triggers.c.slug).where(
+        tables.triggers.c.project_id == _id, tables.triggers.c.slug.is_not(None)
+    )
 )
 
 
 def secret_names(tx: Tx, project_id: str) -> frozenset[str]:
     """Return the names of a project's variables whose values are masked."""
-    return frozenset(tx.connection.execute(_SECRETS, {"the_id": project_id}).scalars())
+    return frozenset(_SECRETS.scalars(tx, the_id=project_id))
 
 
 def connection_names(tx: Tx, project_id: str) -> list[str]:
     """Return the names of the connections that a project's sessions may use."""
-    return list(tx.connection.execute(_CONNECTIONS, {"the_id": project_id}).scalars())
+    return _CONNECTIONS.scalars(tx, the_id=project_id)
 
 
 def webhook_slugs(tx: Tx, project_id: str) -> dict[str, str]:
     """Return the slug of each webhook trigger of a project, by the trigger's name."""
-    return {row.name: row.slug for row in tx.connection.execute(_SLUGS, {"the_id": project_id})}
+    return {row.name: row.slug for row in _SLUGS.all(tx, the_id=project_id)}
