@@ -129,6 +129,6 @@ class Gifts:
         kinds |= {Kind(worker.python, rules) for worker in self._others}
         reasons = {sid: needs.reason(wanted, kinds) for sid, wanted in self.crowd.choosy().items()}
         news = {sid: said for sid, said in reasons.items() if self._told.get(sid) != said}
-        self._told = reasons
         if news:
             await self._journal.explain(news)
+        self._told = reasons

@@ -1,12 +1,14 @@
 """Sessions that not every worker can go on with: who gets them, and what people read where nobody can."""
 
 import asyncio
+from collections.abc import Mapping
 
 import pytest
 import sqlalchemy as sa
-from conversation import PATIENCE, PYTHON, FakeWorker, Scheduler, until
+from conversation import PATIENCE, PYTHON, FakeWorker, Scheduler, Tokens, serving, until
 from world import World, record
 
+from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED, SEMANTICS, SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.needs import ANYTHING, Kind, Needs, reason
@@ -112,6 +114,30 @@ async def test_the_reason_goes_when_a_worker_could_run_it_and_comes_back_with_it
     await says(world, sid, "waits for a free slot of a worker")
     fitting.say("bye")
     await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+
+
+async def test_a_reason_that_could_not_be_written_is_written_later(
+    world: World, scheduler: Scheduler, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    The database was away just then.
+    """
+    explain, tries = world.journal.explain, []
+
+    async def flaky(reasons: Mapping[str, str]) -> None:
+        tries.append(reasons)
+        if len(tries) == 1:
+            raise DatabaseAway("the database does not answer")
+        await explain(reasons)
+
+    monkeypatch.setattr(world.journal, "explain", flaky)
+    sid = await interrupted(world)
+    async with serving(world, scheduler, tokens, beat=0.05) as links:
+        await a_worker(links, "wrk_other", python=OTHER)
+        links.give(sid)
+        await says(world, sid, f"needs Python {PYTHON}; connected workers have {OTHER}")
+
+    assert len(tries) == 2
 
 
 async def test_a_claim_that_temporal_brought_says_so_too(world: World, links: Links):
