@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, NoReturn
@@ -49,6 +50,7 @@ class Core:
         on_unanswered: Called before a call that the journal cannot answer is made.
         flush_output: Called with a strand before it takes a key.
         replay_seconds: How long it took until the journal could not answer any more.
+        serving: Threads that serve processes of user code, whose work a park would lose.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Core:
         self.on_unanswered: Callable[[], None] = _nothing
         self.flush_output: Callable[[Strand], None] = _nothing_of
         self.replay_seconds = 0.0
+        self.serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self._began = time.monotonic()
         self._is_replaying = past.count > 0
         self._stop: Entry | None = None

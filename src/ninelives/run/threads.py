@@ -113,6 +113,10 @@ class Threads:
             if scope is None or not scope.records:
                 start(self)
                 return
+            if _serves_processes(sys._getframe(1)):
+                threads.core.serving.add(self)
+                _outside(start, self)
+                return
             lane = Lane()
             self._ninelives_lane = lane  # type: ignore[attr-defined]
             strand = Strand(scope.strand.child_name(), threads.core.past)
@@ -228,6 +232,17 @@ class Threads:
             self.core.flush_output(call.strand)
             call.pool.ended(call.lane)
             self.core.forget_thread()
+
+
+def _serves_processes(frame: types.FrameType) -> bool:
+    """Tell whether a pool of processes, or a queue between them, starts a thread: it waits for pipes.
+
+    Such a thread is no strand: it would hold the turn for ever. Those of a `ThreadPool` run user code.
+    """
+    name = frame.f_globals.get("__name__")
+    if name == "multiprocessing.pool":
+        return type(frame.f_locals.get("self")).__name__ != "ThreadPool"
+    return name in {"concurrent.futures.process", "multiprocessing.queues"}
 
 
 def _with_strands(add: Callable[..., None], threads: Threads) -> Callable[..., None]:

@@ -310,7 +310,8 @@ class Waits:
     def _longest(self) -> float:
         """Return for how many seconds a wait is made in place."""
         longest = max(self._park_after, _REPLAYS * self._core.replay_seconds)
-        return max(longest, _UNIQUE_KEPT) if self._registry.holds_unique else longest
+        is_at_work = any(thread.is_alive() for thread in list(self._core.serving))
+        return max(longest, _UNIQUE_KEPT) if is_at_work or self._registry.holds_unique else longest
 
     def _park(self, open_waits: Iterable[Wait], until: float | None, mail: Iterable[Mail]) -> None:
         for wait in open_waits:
