@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 #: Brought by what is declared, and a part of its interface: whoever uses that has the version that fits.
-OF_OTHERS = {"starlette": "fastapi", "markupsafe": "jinja2"}
+OF_OTHERS = {"starlette": "fastapi", "markupsafe": "jinja2", "pydantic_core": "pydantic"}
 #: Imported where the user's own environment has it.
 OF_USERS = {"pytest"}
 
