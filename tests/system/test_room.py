@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from counting import start
 
 from ninelives_server.testing import running
 
@@ -44,14 +45,7 @@ def test_who_waits_for_a_slot_gets_the_next_one_in_order(tmp_path, counter, is_a
     print("seconds from a free slot to the next session:", late)
     assert [document["state"] for document in ended] == ["completed"] * len(sessions)
     assert queued["queue_position"] == 3 * SLOTS
-    assert began == sorted(began)
+    order = sorted(range(len(began)), key=began.__getitem__)
+    # Places that are free at the same time are given at the same time.
+    assert all(abs(place - number) < SLOTS for place, number in enumerate(order)), order
     assert max(late) < 1.0
-
-
-def start(up: running.Up, counter, name: str) -> str:
-    body = {
-        "entrypoint": "main.py:work",
-        "inputs": {"url": counter.url, "name": name},
-        "is_durable": True,
-    }
-    return up.call("POST", "/projects/counter/sessions", json=body)["id"]

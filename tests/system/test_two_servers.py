@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from counting import start
 from temporalio.client import Client
 
 from ninelives_server.testing import running
@@ -60,15 +61,6 @@ def servers(tmp_path: Path, outside):
     finally:
         for up in made:
             up.stop()
-
-
-def start(up: running.Up, counter, name: str) -> str:
-    body = {
-        "entrypoint": "main.py:work",
-        "inputs": {"url": counter.url, "name": name},
-        "is_durable": True,
-    }
-    return up.call("POST", "/projects/counter/sessions", json=body)["id"]
 
 
 def open_workflows(temporal: Temporal) -> int:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from counting import start
 
 from ninelives_server.testing import running
 
@@ -121,12 +122,3 @@ def test_what_a_worker_that_hangs_was_doing_is_done_elsewhere(tmp_path, counter)
     done_before = set(arrived[: max(0, seen - 1)])
     # What was in flight may be done again; what had been completed before it hung may not.
     assert not [key for key in arrived[seen:] if key in done_before]
-
-
-def start(up: running.Up, counter, name: str) -> str:
-    body = {
-        "entrypoint": "main.py:work",
-        "inputs": {"url": counter.url, "name": name},
-        "is_durable": True,
-    }
-    return up.call("POST", "/projects/counter/sessions", json=body)["id"]

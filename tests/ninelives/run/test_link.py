@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,6 +56,23 @@ def in_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[object
     thread = threading.Thread(target=lambda: found.append(work()), daemon=True)
     thread.start()
     return thread, found
+
+
+@contextmanager
+def alarm() -> Iterator[None]:
+    """Have an alarm end what is done meanwhile, as project code may."""
+
+    def ring(_number, _frame):
+        raise TimeoutError("rang")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError, match="rang"):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_threads_that_ask_at_once_get_their_own_answers(ends):
@@ -136,17 +154,8 @@ def test_an_error_of_a_signal_handler_ends_the_wait_and_nothing_else(ends):
     link, supervisor = ends
     link.start({})
 
-    def ring(_number, _frame):
-        raise TimeoutError("rang")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.1)
-        with pytest.raises(TimeoutError, match="rang"):
-            link.ask({"t": "call", "name": "first"})
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with alarm():
+        link.ask({"t": "call", "name": "first"})
     first = supervisor.receive().head["i"]
     thread, found = in_thread(lambda: link.ask({"t": "call", "name": "second"}))
     second = supervisor.receive().head["i"]
@@ -158,16 +167,7 @@ def test_an_error_of_a_signal_handler_ends_the_wait_and_nothing_else(ends):
 
 def test_an_alarm_while_a_frame_is_sent_is_no_broken_socket(ends):
     """`TimeoutError` is an `OSError`, too: here the supervisor does not read, and the alarm ends the send."""
-    link, supervisor = ends
+    link, _ = ends
 
-    def ring(_number, _frame):
-        raise TimeoutError("rang")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(TimeoutError, match="rang"):
-            link.send({"t": "record"}, bytes(8 * 1024 * 1024))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with alarm():
+        link.send({"t": "record"}, bytes(8 * 1024 * 1024))
