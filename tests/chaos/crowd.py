@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 from ledger import Ledger
-from stage import Stage
+from theatre import Stage
 
 #: Kind -> (its share of all sessions, how many steps one takes).
 KINDS: Mapping[str, tuple[int, int]] = {

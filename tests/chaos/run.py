@@ -24,7 +24,7 @@ if __name__ == "__main__":
 
 import crowd
 import ledger as ledgers
-import stage as stages
+import theatre as stages
 import verdict as verdicts
 
 from ninelives_server.testing import running

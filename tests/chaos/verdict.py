@@ -6,7 +6,7 @@ from typing import Any
 
 import crowd
 from ledger import Ledger
-from stage import Stage
+from theatre import Stage
 
 from ninelives_server.testing import running
 

@@ -17,7 +17,7 @@ from ninelives_server.testing import running
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "chaos"))
 
-from stage import Database, Temporal  # noqa: E402
+from theatre import Database, Temporal  # noqa: E402
 
 pytestmark = [
     pytest.mark.system,

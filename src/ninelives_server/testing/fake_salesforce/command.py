@@ -24,7 +24,7 @@ def _switches(given: tuple[str, ...]) -> Behaviour:
         raise click.BadParameter(str(error)) from error
 
 
-@click.command("fake-salesforce")
+@click.command("fake-salesforce", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--port", default=0, show_default=True, help="Port of HTTPS; 0 picks one.")
 @click.option("--pubsub-port", default=0, show_default=True, help="Port of the Pub/Sub API.")
 @click.option("--http-port", type=int, help="Also serve plain HTTP, which no real org does.")
