@@ -184,6 +184,7 @@ def test_what_is_odd_is_a_warning_with_its_rule():
         "  triggers:\n"
         "    - {name: a, type: webhook}\n"
         "    - {name: b, schedule: 0 3 * * * 2027}\n"
+        "    - {name: c, schedule: 0 0 30 2 *}\n"
     )
     found = warned(text, unreachable="it is at home", requirements="ninelives\nrequests==2.32.4 # why\n")
 
@@ -195,11 +196,15 @@ def test_what_is_odd_is_a_warning_with_its_rule():
             "year; it runs next 2027-01-01 03:00 UTC, 2027-01-02 03:00 UTC, 2027-01-03 03:00 UTC; write 5 fields, or "
             "7 with seconds first"
         ),
+        "no-more-times": found["no-more-times"],
         "included-requirement": (
             "requirements.txt:1: ninelives is there anyway, because sessions get this server's own; this line "
             "decides its version"
         ),
     }
+    assert found["no-more-times"].startswith(
+        "ninelives.yaml:8: trigger 'c': the schedule '0 0 30 2 *' never happens after "
+    )
 
 
 def test_a_project_without_triggers_is_warned_about():

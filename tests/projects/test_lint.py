@@ -46,6 +46,7 @@ BROKEN: dict[str, dict[str, str | bytes]] = {
     "trigger-type": {"ninelives.yaml": "project: {triggers: [{name: a}]}\n"},
     "bad-schedule": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: '1 2'}]}\n"},
     "six-field-schedule": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: 1 2 * * * *}]}\n"},
+    "no-more-times": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: 0 0 30 2 *}]}\n"},
     "bad-filter": {"ninelives.yaml": "project: {triggers: [{name: a, type: webhook, filter: 'x +'}]}\n"},
     "bad-call": {"ninelives.yaml": "project: {triggers: [{name: a, type: webhook, call: x}]}\n"},
     "file-not-found": {"ninelives.yaml": "project: {triggers: [{name: a, type: webhook, call: 'x.py:f'}]}\n"},

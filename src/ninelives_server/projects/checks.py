@@ -142,6 +142,8 @@ def _odd_in(trigger: ManifestTrigger, around: Surroundings) -> Iterator[tuple[st
         oddity = schedules.oddity(trigger.schedule, trigger.timezone, around.now)
         if oddity:
             yield "schedule", Trouble("six-field-schedule", oddity)
+        if never := schedules.never(trigger.schedule, trigger.timezone, around.now):
+            yield "schedule", Trouble("no-more-times", f"trigger {trigger.name!r}: {never}")
 
 
 def _check_uses(manifest: Manifest, code: Code, around: Surroundings, problems: Problems) -> None:

@@ -26,13 +26,27 @@ def oddity(schedule: str, zone: str, now: datetime) -> str | None:
     text = schedule.strip()
     if schedules.fields(text) != 6 or trouble(text):
         return None
-    times = schedules.upcoming(schedules.parse(text, zone if zone in zones() else "UTC"), now, 3)
+    times = _upcoming(text, zone, now, 3)
     local = zoneinfo.ZoneInfo(zone if zone in zones() else "UTC")
     said = ", ".join(moment.astimezone(local).strftime("%Y-%m-%d %H:%M %Z") for moment in times) or "never"
     return (
         f"the schedule {text!r} has 6 fields: the first is the minute and the sixth the year; it runs next "
         f"{said}; write 5 fields, or 7 with seconds first"
     )
+
+
+def never(schedule: str, zone: str, now: datetime) -> str | None:
+    """Say that a schedule has no time any more, such as the 30th of February, or return `None`."""
+    text = schedule.strip()
+    if trouble(text) or _upcoming(text, zone, now, 1):
+        return None
+    return (
+        f"the schedule {text!r} never happens after {now:%Y-%m-%d %H:%M} UTC: no day fits all of its fields"
+    )
+
+
+def _upcoming(text: str, zone: str, now: datetime, count: int) -> list[datetime]:
+    return schedules.upcoming(schedules.parse(text, zone if zone in zones() else "UTC"), now, count)
 
 
 def zone_trouble(name: str) -> str | None:
