@@ -37,3 +37,24 @@ async def test_what_no_database_takes_is_refused_alone(world: World, nonsense):
             await asyncio.sleep(0.01)
 
     assert {op.session_id: answer for op, answer in answers} == {bad: Refused("failed"), good: Acked(1)}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_full_disk_is_waited_for(world: World):
+    """Nothing is refused: no session ends because somebody has to make room."""
+    sid, epoch = await world.running()
+    answers = []
+
+    def allow(tx, pages):
+        return tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one()
+
+    await world.store.write(lambda tx: allow(tx, 1))  # no fewer than there are
+    async with running(world) as group, asyncio.timeout(20):
+        group.submit(world.put(sid, epoch, record(value=bytes(1_000_000))), answers.extend)
+        await asyncio.sleep(1)
+        assert answers == []
+        await world.store.write(lambda tx: allow(tx, 1_000_000))
+        while not answers:
+            await asyncio.sleep(0.01)
+
+    assert [answer for _, answer in answers] == [Acked(1)]

@@ -3,13 +3,16 @@ Units of work: whole or not at all, in order, and told to others once they are c
 """
 
 import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from ninelives_server.store import access
+from ninelives_server.errors import DatabaseAway
+from ninelives_server.store import access, driver
 from ninelives_server.store.core import SqliteStore, Store, Tx, opened
 from ninelives_server.store.tables import audit, metadata, orgs
 
@@ -172,6 +175,52 @@ async def test_a_reader_sees_one_moment(sqlite: Store):
 
     assert before == after == ["a"]
     assert await sqlite.read(names) == ["a", "b"]
+
+
+async def test_a_full_disk_is_an_outage_for_all_who_wrote_together(sqlite: Store):
+    """
+    SQLite undoes the whole transaction then: nobody is told that theirs was committed, and it goes on afterwards.
+    """
+
+    def allow(tx: Tx, pages: int) -> None:
+        tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one()
+
+    def fill(tx: Tx) -> None:
+        driver.sqlite(tx).execute("CREATE TABLE filled (bytes BLOB)")
+        driver.sqlite(tx).execute("INSERT INTO filled VALUES (zeroblob(4000000))")
+
+    await sqlite.write(lambda tx: allow(tx, 1))  # no fewer than there are
+    writers = [sqlite.write(lambda tx: None), sqlite.write(fill), sqlite.write(lambda tx: None)]
+    found = await asyncio.gather(*writers, return_exceptions=True)
+    await sqlite.write(lambda tx: allow(tx, 1_000_000))
+
+    assert isinstance(found[1], DatabaseAway)
+    assert "database or disk is full" in str(found[1])
+    assert {type(error) for error in found} <= {DatabaseAway, type(None)}
+    await sqlite.write(fill)
+
+
+async def test_a_glance_waits_for_no_slow_reader(sqlite: Store):
+    """
+    It is made in the event loop's thread, which must not wait for a connection that others use.
+    """
+    go_on = threading.Event()
+    gone_on: list[bool] = []
+
+    def slow(_tx: Tx) -> None:
+        gone_on.append(go_on.wait(10))
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(40))
+    readers = [asyncio.create_task(sqlite.read(slow)) for _ in range(20)]
+    await asyncio.sleep(0.3)
+
+    found = await sqlite.glance(lambda tx: driver.sqlite(tx).execute("SELECT 1").fetchone())
+    before = list(gone_on)
+    go_on.set()
+    await asyncio.gather(*readers)
+
+    assert (found, before) == ((1,), [])
+    assert gone_on == [True] * len(readers)
 
 
 async def test_a_cancelled_caller_does_not_undo_its_unit(sqlite: Store):

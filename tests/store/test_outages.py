@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 
 import asyncpg
 import pytest
@@ -13,6 +14,12 @@ from ninelives_server.store.core import PostgresStore
 
 ADMIN = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
                 "AND datname = current_database()")  # fmt: skip
+
+
+def _of_sqlite(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("what SQLite says")
+    error.sqlite_errorcode = code
+    return error
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,11 @@ ADMIN = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pi
         (sa.exc.DBAPIError("SELECT 1", {}, asyncpg.CannotConnectNowError("starting up")), True),
         (sa.exc.DBAPIError("SELECT 1", {}, asyncpg.DivisionByZeroError("division by zero")), False),
         (asyncpg.UniqueViolationError("duplicate key"), False),
+        (_of_sqlite(sqlite3.SQLITE_FULL), True),
+        (_of_sqlite(sqlite3.SQLITE_IOERR_FSYNC), True),
+        (_of_sqlite(sqlite3.SQLITE_BUSY_SNAPSHOT), True),
+        (_of_sqlite(sqlite3.SQLITE_ERROR), False),
+        (_of_sqlite(sqlite3.SQLITE_CONSTRAINT_UNIQUE), False),
         (ValueError(), False),
     ],
 )

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from ninelives_server import log
+from ninelives_server.errors import DatabaseAway
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.records import Answer, Op, Put, Refused
 from ninelives_server.store import outages
@@ -81,7 +82,8 @@ class Group:
             except Exception as error:
                 if not outages.is_outage(error):
                     raise
-                logger.warning("journal.database_away", error=type(error).__name__, tries=tries)
+                said = str(error) if isinstance(error, DatabaseAway) else type(error).__name__
+                logger.warning("journal.database_away", error=said, tries=tries)
                 await asyncio.sleep(_RETRIES[min(tries, len(_RETRIES) - 1)])
                 tries += 1
 

@@ -152,6 +152,24 @@ def sqlite_engine(path: Path) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Say `DatabaseAway` where the database is at fault: callers may try again.
+
+    `Invalid` where it was given text that it cannot hold: no use to try again.
+    """
+    try:
+        yield
+    except Exception as error:
+        if outages.is_no_text(error):
+            raise Invalid("a text has a NUL character, which the database cannot hold") from error
+        if outages.is_outage(error):
+            # In the words of SQLite, which name no data: somebody has to make room on a full disk.
+            why = f"cannot be used now ({error})" if isinstance(error, sqlite3.Error) else "does not answer"
+            raise DatabaseAway(f"the database {why}; try again in a moment") from error
+        raise
+
+
 class SqliteStore:
     """SQLite: one writer thread with group commit, reads beside it."""
 
@@ -161,6 +179,8 @@ class SqliteStore:
         self._largest_group = largest_group
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self.notices = Notices()
+        # Its own: the pool's may all be in use by slow readers, and the event loop must not wait for one.
+        self._glancing = self._engine.connect()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -170,31 +190,40 @@ class SqliteStore:
         unit = _Unit(work=work, loop=loop, future=loop.create_future())
         self._queue.put(unit)
         # Whoever is cancelled here cancels the future only: the unit is done all the same.
-        result: T = await unit.future
+        with _translated():
+            result: T = await unit.future
         return result
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
-        return await asyncio.to_thread(self._read, work)
+        with _translated():
+            return await asyncio.to_thread(self._read, work)
 
     async def glance(self, work: Callable[[Tx], T]) -> T:
         """Do as `read`, in the event loop's thread: in WAL mode no writer keeps a reader waiting."""
-        return self._read(work)
+        with _translated():
+            return self._snapshot(self._glancing, work)
 
     async def close(self) -> None:
         """Finish what was accepted and close the connections."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+        self._glancing.close()
         self._engine.dispose()
 
     def _read(self, work: Callable[[Tx], T]) -> T:
         with self._engine.connect() as connection:
-            lite = _driver(connection)
-            lite.execute("BEGIN")
-            try:
-                return work(Tx(connection, self._clock.now()))
-            finally:
-                lite.rollback()
+            return self._snapshot(connection, work)
+
+    def _snapshot(self, connection: sa.Connection, work: Callable[[Tx], T]) -> T:
+        lite = _driver(connection)
+        lite.execute("BEGIN")
+        try:
+            return work(Tx(connection, self._clock.now()))
+        finally:
+            lite.rollback()
+            # SQLAlchemy has a transaction of its own in mind where the work has used it.
+            connection.rollback()
 
     def _run(self) -> None:
         with self._engine.connect() as connection:
@@ -244,9 +273,11 @@ class SqliteStore:
         lite.execute("SAVEPOINT unit")
         try:
             unit.result = unit.work(tx)
-        except BaseException as error:  # noqa: BLE001 - the unit's caller is told
+        except BaseException as error:
             unit.notices.clear()
             unit.error = error
+            if not lite.in_transaction:
+                raise  # SQLite has undone all of it, as on a full disk: all units fail for that reason
             lite.execute("ROLLBACK TO unit")
         lite.execute("RELEASE unit")
 
@@ -261,22 +292,6 @@ class SqliteStore:
     def _settle_all(self, units: list[_Unit]) -> None:
         for unit in units:
             unit.settle(self.notices)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Say `DatabaseAway` where the database is at fault: callers may try again.
-
-    `Invalid` where it was given text that it cannot hold: no use to try again.
-    """
-    try:
-        yield
-    except Exception as error:
-        if outages.is_no_text(error):
-            raise Invalid("a text has a NUL character, which the database cannot hold") from error
-        if outages.is_outage(error):
-            raise DatabaseAway("the database does not answer; try again in a moment") from error
-        raise
 
 
 class PostgresStore:

@@ -1,5 +1,7 @@
 """Failures of the database, where the same unit may succeed a moment later, and one of whoever asks."""
 
+import sqlite3
+
 import asyncpg
 import sqlalchemy as sa
 
@@ -9,7 +11,17 @@ from ninelives_server.errors import DatabaseAway
 #: connection, a server that starts, stops or has crashed, and one that takes no more connections.
 _CLASSES = ("08",)
 _CODES = frozenset({"57P01", "57P02", "57P03", "53300"})
-
+#: Result codes of SQLite (https://www.sqlite.org/rescode.html): somebody else writes for long, the disk is
+#: full or fails, the file cannot be opened. Other errors of the driver are of the statement.
+_SQLITE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
 
 #: SQLSTATE of text that PostgreSQL has no form for: a NUL character, or what is no UTF-8.
 _NO_TEXT = frozenset({"22021", "22P05"})
@@ -31,6 +43,8 @@ def is_outage(error: BaseException) -> bool:
         return error.connection_invalidated or _is_state_of_outage(error.orig)
     if isinstance(error, asyncpg.PostgresError):
         return _is_state_of_outage(error)
+    if isinstance(error, sqlite3.Error):  # of what the driver runs itself; the code is the last byte
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE
     return isinstance(error, OSError | TimeoutError)
 
 
