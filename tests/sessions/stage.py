@@ -26,7 +26,7 @@ from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.service import SessionDetail
 from ninelives_server.sessions.stops import Stops
 from ninelives_server.sessions.transfer import Transfer
-from ninelives_server.store import sessions
+from ninelives_server.store import sweeps
 from ninelives_server.testing.session_harness import Harness
 
 PATIENCE = 90.0  # seconds
@@ -144,9 +144,9 @@ class Stage:
     async def _due(self) -> None:
         """Start parked sessions whose time has come: Temporal's timers."""
         while True:
-            at = await self.world.store.read(sessions.next_wake)
+            at = await self.world.store.read(sweeps.next_wake)
             if at is not None and at.timestamp() <= time.time():
-                due = partial(sessions.should_run, quiet=timedelta(), limit=100)
+                due = partial(sweeps.should_run, quiet=timedelta(), limit=100)
                 for session_id in await self.world.store.read(due):
                     self.wake(session_id)
             await asyncio.sleep(0.05)

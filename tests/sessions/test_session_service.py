@@ -11,7 +11,7 @@ from ninelives_server.errors import Forbidden, Invalid, NotFound
 from ninelives_server.model.actors import Role
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.journal import NotClaimed
-from ninelives_server.store import sessions, tables
+from ninelives_server.store import sweeps, tables
 
 pytestmark = pytest.mark.store
 
@@ -285,9 +285,9 @@ async def test_the_sweep_finds_what_nobody_runs(world: World):
     await asyncio.sleep(0.4)
 
     async def found(quiet: timedelta) -> set[str]:
-        return set(await world.store.read(lambda tx: sessions.should_run(tx, quiet=quiet, limit=100)))
+        return set(await world.store.read(lambda tx: sweeps.should_run(tx, quiet=quiet, limit=100)))
 
     assert await found(timedelta()) == {created.id, released, due, stopping}
     # The others were asked for a moment ago; the parked one's timer is Temporal's, and it is due.
     assert await found(timedelta(minutes=1)) == {due}
-    assert await world.store.read(sessions.next_wake) is not None
+    assert await world.store.read(sweeps.next_wake) is not None

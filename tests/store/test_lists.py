@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.store import events, sessions
+from ninelives_server.store import events, sessions, sweeps
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.events import Wanted
 from ninelives_server.store.sessions import Filters
@@ -66,7 +66,7 @@ async def test_the_sessions_of_a_record_are_found_by_it(sqlite: Store):
     assert "ix_sessions_org_id_record_id_created_at_id (org_id=? AND record_id=?)" in plan
 
 
-@pytest.mark.parametrize("ask", [lambda tx: sessions.held_by(tx, "wrk_1"), sessions.orphans])
+@pytest.mark.parametrize("ask", [lambda tx: sweeps.held_by(tx, "wrk_1"), sweeps.orphans])
 async def test_what_workers_hold_is_found_among_what_runs(sqlite: Store, ask: Callable[[Tx], Any]):
     """
     Every server asks every two seconds; those that have ended must cost nothing.

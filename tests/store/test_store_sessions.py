@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "sessions"))
 from world import World  # noqa: E402
 
 from ninelives_server.model.sessions import SessionState  # noqa: E402
-from ninelives_server.store import inbox, sessions  # noqa: E402
+from ninelives_server.store import inbox, sessions, sweeps  # noqa: E402
 from ninelives_server.store.core import Store, Tx  # noqa: E402
 from ninelives_server.vault.vault import Vault  # noqa: E402
 
@@ -24,7 +24,7 @@ async def world(database: Store, vault: Vault) -> World:
 
 
 async def should_run(world: World, *, limit: int = 100, quiet: timedelta = timedelta()) -> list[str]:
-    return await world.store.read(lambda tx: sessions.should_run(tx, quiet=quiet, limit=limit))
+    return await world.store.read(lambda tx: sweeps.should_run(tx, quiet=quiet, limit=limit))
 
 
 async def parked(world: World, until: timedelta | None = None) -> str:
@@ -64,7 +64,7 @@ async def test_a_batch_is_no_larger_than_asked(world: World):
     made = {(await world.session()).id for _ in range(5)}
 
     def take(tx: Tx) -> list[str]:
-        return sessions.should_run(tx, quiet=timedelta(seconds=-1), limit=2)
+        return sweeps.should_run(tx, quiet=timedelta(seconds=-1), limit=2)
 
     first = await world.store.write(take)
 
@@ -122,13 +122,13 @@ async def test_the_next_timer_is_known(world: World):
     await parked(world, timedelta(hours=2))
     soon = await parked(world, timedelta(hours=1))
 
-    due = await world.store.read(sessions.next_wake)
+    due = await world.store.read(sweeps.next_wake)
     session = await world.store.read(lambda tx: sessions.by_id(tx, soon))
 
     assert session is not None
     assert due == session.wake_at
     assert session.state is SessionState.WAITING
     assert await world.store.write(lambda tx: sessions.wake(tx, soon))
-    later = await world.store.read(sessions.next_wake)
+    later = await world.store.read(sweeps.next_wake)
     assert later is not None
     assert later > due

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.engine.client import Engine, TemporalAway
-from ninelives_server.store import sessions
+from ninelives_server.store import sessions, sweeps
 from ninelives_server.store.core import Store
 
 logger = log.get(__name__)
@@ -180,7 +180,7 @@ class Starter:
         """Ask for all sessions that should run and for which Temporal was not asked within `quiet`."""
         total = 0
         while True:
-            found = await self._store.read(partial(sessions.should_run, quiet=quiet, limit=_BATCH))
+            found = await self._store.read(partial(sweeps.should_run, quiet=quiet, limit=_BATCH))
             if found:
                 await self._store.write(partial(sessions.signalled, session_ids=found))
                 for session_id in found:
@@ -222,7 +222,7 @@ class Starter:
 
     async def _pause(self) -> float:
         """Return how long to wait: less than usual where a parked session comes due meanwhile."""
-        due = await self._store.read(sessions.next_wake)
+        due = await self._store.read(sweeps.next_wake)
         if due is None:
             return SWEEP_EVERY
         left = (due - self._clock.now()).total_seconds() + OVERDUE

@@ -13,7 +13,7 @@ from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Link, Scheduler
 from ninelives_server.sessions.needs import Kind, Needs
-from ninelives_server.store import sessions
+from ninelives_server.store import sweeps
 from ninelives_server.store.core import Store
 from ninelives_server.store.workers import Worker
 
@@ -103,7 +103,7 @@ class Gifts:
         self._changed.set()
         front = self.crowd.first(_FRONT)
         if front:
-            open_ = await self._store.read(partial(sessions.unheld, session_ids=list(front)))
+            open_ = await self._store.read(partial(sweeps.unheld, session_ids=list(front)))
             for session_id, offers in front.items():
                 if session_id not in open_:
                     self.crowd.forget_if(session_id, offers)

@@ -20,7 +20,7 @@ from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Journal
 from ninelives_server.sessions.link import Link, Parts, Scheduler
 from ninelives_server.sessions.start import actor_of
-from ninelives_server.store import connections, inbox, sessions, workers
+from ninelives_server.store import connections, inbox, sessions, sweeps, workers
 from ninelives_server.store.core import Store
 from ninelives_server.store.workers import Worker
 
@@ -221,7 +221,7 @@ class Links:
             unread = await self._store.read(lambda tx: inbox.with_mail(tx, list(link.held)))
             for session_id in unread:
                 link.mail(session_id)
-        held = await self._store.read(lambda tx: sessions.held_by(tx, hello.worker_id))
+        held = await self._store.read(lambda tx: sweeps.held_by(tx, hello.worker_id))
         for session_id, epoch in held:
             if not link.has(session_id) and hello.sessions.get(session_id) != epoch:
                 known = older.held.get(session_id) if older else None
@@ -251,7 +251,7 @@ class Links:
 
     async def _take_all(self, worker_id: str, link: Link | None = None) -> int:
         """Take from a worker what it holds, so that it runs elsewhere; return how many sessions."""
-        held = await self._store.read(lambda tx: sessions.held_by(tx, worker_id))
+        held = await self._store.read(lambda tx: sweeps.held_by(tx, worker_id))
         for session_id, epoch in held:
             known = link.held.get(session_id) if link else None
             await self._release(session_id, epoch, known.activity_id if known else None)
@@ -313,7 +313,7 @@ class Links:
         """
         seen: dict[tuple[str, int], int] = {}
         for worker_id in worker_ids:
-            held = await self._store.read(partial(sessions.held_by, worker_id=worker_id))
+            held = await self._store.read(partial(sweeps.held_by, worker_id=worker_id))
             link = self._links.get(worker_id)
             if link is None:
                 continue
@@ -337,7 +337,7 @@ class Links:
             if worker_id not in self._links and worker_id not in self._lost:
                 taken = await self._take_all(worker_id)
                 logger.warning("worker.lost", worker_id=worker_id, sessions=taken)
-        for session_id, epoch in await self._store.read(sessions.orphans):
+        for session_id, epoch in await self._store.read(sweeps.orphans):
             logger.warning("session.orphaned", session_id=session_id, epoch=epoch)
             await self._release(session_id, epoch, None)
 

@@ -1,4 +1,4 @@
-"""Rows of sessions: what they are, who holds them, which of them should run.
+"""Rows of sessions: what they are, and who holds them; which of them should run is asked in `store.sweeps`.
 
 How a session stands is told by three columns together. `worker_id` names who runs it now. Without one, a
 session that is `created` or `running` should be started; one that is `waiting` is parked, and should be
@@ -6,7 +6,7 @@ started when it is due, has something in its inbox that it awaits, or is asked t
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ _COLUMNS = (
     _t.memo, _t.traceparent, _t.epoch, _t.worker_id, _t.wake_at, _t.crashes, _t.stop_requested, _t.created_at,
     _t.created_by, _t.started_at, _t.ended_at, _t.admitted_at,
 )  # fmt: skip
-_is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
+is_parked = sa.and_(_t.state == SessionState.WAITING, _t.worker_id.is_(None))
 
 # What each start of a session asks is made once: to build these takes longer than to run them.
 _id: sa.BindParameter[str] = sa.bindparam("the_id")
@@ -344,44 +344,10 @@ def wake(tx: Tx, session_id: str) -> bool:
     """
     done = tx.connection.execute(
         sa.update(tables.sessions)
-        .where(_t.id == session_id, _is_parked, _t.signalled_at.is_(None))
+        .where(_t.id == session_id, is_parked, _t.signalled_at.is_(None))
         .values(signalled_at=tx.now)
     )
     return done.rowcount == 1
-
-
-def should_run(tx: Tx, *, quiet: timedelta, limit: int) -> list[str]:
-    """Return sessions that should run and that nobody runs, where Temporal was not asked within `quiet`."""
-    is_quiet = sa.or_(_t.signalled_at.is_(None), _t.signalled_at <= tx.now - quiet)
-    query = sa.select(_t.id).where(_t.worker_id.is_(None), is_quiet).order_by(_t.id).limit(limit)
-    # Each question has an index of its own: of very many parked sessions none is looked at.
-    questions = [
-        query.where(_t.state.in_((SessionState.CREATED, SessionState.RUNNING)), _t.admitted_at.is_not(None)),
-        query.where(_t.state == SessionState.WAITING, _t.wake_at <= tx.now),
-    ]
-    inbox, awaited = tables.inbox.c, tables.awaited.c
-    is_awaited = sa.and_(awaited.session_id == inbox.session_id, awaited.topic.in_((inbox.topic, "*")))
-    mail = list(tx.connection.execute(sa.select(inbox.session_id).where(is_awaited).distinct()).scalars())
-    questions += [query.where(_t.id.in_(mail[at : at + 500])) for at in range(0, len(mail), 500)]
-    found: dict[str, None] = {}
-    for question in questions:
-        found.update(dict.fromkeys(tx.connection.execute(question).scalars()))
-        if len(found) >= limit:
-            break
-    return list(found)[:limit]
-
-
-def unheld(tx: Tx, session_ids: Sequence[str]) -> set[str]:
-    """Return those of these sessions that nobody runs and that have not ended."""
-    query = sa.select(_t.id).where(_t.id.in_(session_ids), _t.worker_id.is_(None), _t.ended_at.is_(None))
-    return set(tx.connection.execute(query).scalars())
-
-
-def next_wake(tx: Tx) -> datetime | None:
-    """Return when the next parked session is due."""
-    query = sa.select(sa.func.min(_t.wake_at)).where(_is_parked, _t.signalled_at.is_(None))
-    at: datetime | None = tx.connection.execute(query).scalar_one()
-    return at
 
 
 def newest(tx: Tx, session_id: str) -> Session | None:
@@ -435,19 +401,6 @@ def in_flight(tx: Tx, org_id: str, project_id: str, *, limit: int) -> tuple[int,
     total = int(tx.connection.execute(sa.select(sa.func.count()).where(is_one)).scalar_one())
     query = sa.select(*_COLUMNS).where(is_one).order_by(_t.id).limit(limit)
     return total, [_model(row) for row in tx.connection.execute(query)]
-
-
-def held_by(tx: Tx, worker_id: str) -> list[tuple[str, int]]:
-    """Return the sessions that a worker holds, with their epochs."""
-    query = sa.select(_t.id, _t.epoch).where(_t.worker_id == worker_id)
-    return [(row.id, row.epoch) for row in tx.connection.execute(query)]
-
-
-def orphans(tx: Tx) -> list[tuple[str, int]]:
-    """Return the sessions of workers that are gone, with their epochs: their claims came too late."""
-    worker = tables.workers.c
-    query = sa.select(_t.id, _t.epoch).join(tables.workers, worker.id == _t.worker_id)
-    return [(row.id, row.epoch) for row in tx.connection.execute(query.where(worker.gone_at.is_not(None)))]
 
 
 def stopping(tx: Tx) -> list[Session]:

@@ -13,7 +13,7 @@ from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED, SessionState
 from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.links import Links
-from ninelives_server.store import sessions, tables, workers
+from ninelives_server.store import sessions, sweeps, tables, workers
 from ninelives_server.store.core import Store
 
 
@@ -316,7 +316,7 @@ async def test_a_session_that_a_worker_holds_by_its_row_only_is_given_to_somebod
         await world.journal.claim(worker.worker_id, session.id)
 
         async def is_free() -> bool:
-            held = await world.store.read(lambda tx: sessions.held_by(tx, worker.worker_id))
+            held = await world.store.read(lambda tx: sweeps.held_by(tx, worker.worker_id))
             return [session_id for session_id, _ in held] == [other.id]
 
         await until(is_free)
@@ -407,7 +407,7 @@ async def test_a_session_that_its_worker_does_not_report_is_given_to_somebody_el
 
         async def is_free() -> bool:
             worker.say("runs", sessions=[{"sid": other.id, "ep": runs}])
-            held = await world.store.read(lambda tx: sessions.held_by(tx, worker.worker_id))
+            held = await world.store.read(lambda tx: sweeps.held_by(tx, worker.worker_id))
             return [session_id for session_id, _ in held] == [other.id]
 
         await until(is_free)
