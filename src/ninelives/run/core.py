@@ -51,6 +51,7 @@ class Core:
         flush_output: Called with a strand before it takes a key.
         replay_seconds: How long it took until the journal could not answer any more.
         serving: Threads that serve processes of user code, whose work a park would lose.
+        has_processes: User code has begun to have work done by other processes.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Core:
         self.flush_output: Callable[[Strand], None] = _nothing_of
         self.replay_seconds = 0.0
         self.serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self.has_processes = False
         self._began = time.monotonic()
         self._is_replaying = past.count > 0
         self._stop: Entry | None = None

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core, stopped
+from ninelives.run.processes import Processes
 from ninelives.run.scope import Strand, current, user_scope
 from ninelives.run.turns import Entry, Lane
 
@@ -38,6 +39,7 @@ class Threads:
         self.core: Final = core
         self._clocks = clocks
         self._timeouts = timeouts
+        self._processes = Processes(core, self.block, clocks)
         self._pools: weakref.WeakKeyDictionary[Any, _Pool] = weakref.WeakKeyDictionary()
 
     def install(self) -> None:
@@ -57,6 +59,7 @@ class Threads:
         self._install_clock()
         self._install_threads()
         self._install_pools()
+        self._processes.install()
         _install_hashes()
         os.register_at_fork(after_in_child=lambda: current.set(None))
 
@@ -113,7 +116,7 @@ class Threads:
             if scope is None or not scope.records:
                 start(self)
                 return
-            if _serves_processes(sys._getframe(1)):
+            if threads._processes.serves(sys._getframe(1)):
                 threads.core.serving.add(self)
                 _outside(start, self)
                 return
@@ -186,6 +189,7 @@ class Threads:
             call.pool.submitted(call.lane)
             future = _outside(submit, self, call, *args, **kwargs)
             future._ninelives_hash = scope.strand.take_hash()
+            future._ninelives_strand = True
             return future
 
         def run_item(self: Any) -> None:
@@ -232,17 +236,6 @@ class Threads:
             self.core.flush_output(call.strand)
             call.pool.ended(call.lane)
             self.core.forget_thread()
-
-
-def _serves_processes(frame: types.FrameType) -> bool:
-    """Tell whether a pool of processes, or a queue between them, starts a thread: it waits for pipes.
-
-    Such a thread is no strand: it would hold the turn for ever. Those of a `ThreadPool` run user code.
-    """
-    name = frame.f_globals.get("__name__")
-    if name == "multiprocessing.pool":
-        return type(frame.f_locals.get("self")).__name__ != "ThreadPool"
-    return name in {"concurrent.futures.process", "multiprocessing.queues"}
 
 
 def _with_strands(add: Callable[..., None], threads: Threads) -> Callable[..., None]:

@@ -35,6 +35,8 @@ _UNIQUE_KEPT = 900.0
 _STAY = 30.0
 
 _FIRED, _CANCELLED = "fired", "cancelled"
+#: The name of the record of a time-out.
+_TIMEOUT = "threading.timeout"
 _DEADLINE = struct.Struct(">d")
 
 _wall = time.time
@@ -198,12 +200,40 @@ class Waits:
         scope = current.get()
         assert scope is not None
         entry = Entry(self._core.own_lane())
-        wait, record = self._take(scope.strand, "threading.timeout", seconds, entry, ())
+        if self._core.has_processes:
+            return self._passing_timeout(scope.strand, seconds, entry)
+        wait, record = self._take(scope.strand, _TIMEOUT, seconds, entry, ())
         if record is not None and record.status == _FIRED:
             self._core.turns.expect(entry, record.seq)
         else:
             self._begin(wait, record, is_quiet=True)
         return entry, lambda: self._end(wait)
+
+    def _passing_timeout(
+        self, strand: Strand, seconds: float, entry: Entry
+    ) -> tuple[Entry, Callable[[], None]]:
+        """Begin a time-out that has a key only if its time comes.
+
+        Where other processes work for user code, whether it is blocked at all is a matter of their speed,
+        so a replay may find done what the first run waited for.
+        """
+        n, record = self._core.take(strand)
+        if record is not None and record.name != _TIMEOUT:
+            strand.calls[n] = record
+            strand.give_back()
+            return entry, lambda: None
+        wait = Wait(strand, n, _TIMEOUT, self._core.digests.of_call(_TIMEOUT, (), {}), seconds, entry)
+        if record is not None and record.status == _FIRED:
+            self._core.turns.expect(entry, record.seq)
+            return entry, lambda: None
+        self._begin(wait, record, is_quiet=True)
+
+        def forget() -> None:
+            self._end(wait)
+            if not wait.is_announced and strand.stop_n is None:
+                strand.give_back()
+
+        return entry, forget
 
     # --- one wait -----------------------------------------------------------------------------------------
 

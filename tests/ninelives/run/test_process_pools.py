@@ -52,3 +52,136 @@ def test_work_in_other_processes_comes_to_its_end(harness, program, name, result
 
     assert first.result == again.result == result
     assert [row.head["name"] for row in journal.in_order() if row.head["kind"] == "step"] == ["main.note"]
+
+
+OTHER_SPEED = """
+import concurrent.futures
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import ninelives
+
+def slow(n):
+    time.sleep(n)
+    return n
+
+def first_time_fast(n):
+    # The first run has it done at once, a later one does not.
+    if MARK.exists():
+        time.sleep(1)
+    return n
+
+def first_time_late(n):
+    if not MARK.exists():
+        time.sleep(1)
+    return n
+
+def other_order(n):
+    time.sleep(n if MARK.exists() else 0.6 - n)
+    return n
+
+MARK = Path({mark!r})
+
+@ninelives.step
+def note(found):
+    MARK.touch()
+    return found
+
+def result(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_fast, 4)
+        time.sleep(0.5)
+        return note([future.result(timeout=30), note(5)])
+
+def late_result(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_late, 4)
+        return note([future.result(timeout=30), note(5)])
+
+def too_late(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(slow, 1)
+        try:
+            found = future.result(timeout=0.1)
+        except TimeoutError:
+            found = "too late"
+        return note([found, note(future.result(timeout=30))])
+
+def done(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future, turns = processes.submit(first_time_late, 4), 0
+        while not future.done():
+            time.sleep(0.2)
+            turns += 1
+        return note([future.result(), turns > 0, note(5)])
+
+def order(event):
+    with concurrent.futures.ProcessPoolExecutor(3) as processes:
+        futures = [processes.submit(other_order, n / 10) for n in (1, 5, 3)]
+        return [note(future.result()) for future in concurrent.futures.as_completed(futures, timeout=30)]
+
+def not_all(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        futures, found = [processes.submit(slow, n) for n in (0, 1)], []
+        try:
+            for future in concurrent.futures.as_completed(futures, timeout=0.5):
+                found.append(note(future.result()))
+        except TimeoutError as error:
+            return note([*found, str(error)])
+
+def first(event):
+    with concurrent.futures.ProcessPoolExecutor(2) as processes:
+        futures = [processes.submit(other_order, n / 10) for n in (1, 5)]
+        found = concurrent.futures.wait(futures, 30, return_when="FIRST_COMPLETED")
+        return note([sorted(future.result() for future in found.done), len(found.not_done)])
+
+def unordered(event):
+    with multiprocessing.Pool(3) as processes:
+        return [note(n) for n in processes.imap_unordered(other_order, [0.1, 0.5, 0.3])]
+
+def ready(event):
+    with multiprocessing.Pool(1) as processes:
+        result, turns = processes.apply_async(first_time_late, (4,)), 0
+        while not result.ready():
+            time.sleep(0.2)
+            turns += 1
+        return note([result.get(timeout=30), turns > 0])
+
+def get(event):
+    with multiprocessing.Pool(1) as processes:
+        result = processes.apply_async(first_time_fast, (4,))
+        time.sleep(0.5)
+        return note([result.get(timeout=30), note(5)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [
+        ("result", [4, 5]),
+        ("late_result", [4, 5]),
+        ("too_late", ["too late", 1]),
+        ("done", [4, True, 5]),
+        ("order", [0.5, 0.3, 0.1]),
+        ("not_all", [0, "1 (of 2) futures unfinished"]),
+        ("first", [[0.5], 1]),
+        ("unordered", [0.1, 0.5, 0.3]),
+        ("ready", [4, True]),
+        ("get", [4, 5]),
+    ],
+)
+@pytest.mark.timeout(60)
+def test_processes_that_are_faster_or_slower_the_next_time(harness, program, tmp_path, name, result):
+    """Their speed is nobody's to record; what the code was told of it is."""
+    made = program(
+        OTHER_SPEED.replace("{mark!r}", repr(str(tmp_path / "mark"))), entrypoint=f"main.py:{name}"
+    )
+    journal = Journal()
+
+    first = harness.run(made, journal)
+    again = harness.run(made, journal)
+
+    assert (first.error, again.error) == (None, None)
+    assert first.result == again.result == result
