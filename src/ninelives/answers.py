@@ -5,10 +5,10 @@ import json as jsons
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ninelives import arguments, host
+from ninelives import host
 from ninelives.errors import Restarting
 
-#: The part of a body that one outcome holds, so that it fits into `arguments.LARGEST`: as base64, or as text
+#: The part of a body that one outcome holds, so that it fits into `arguments.INLINE`: as base64, or as text
 #: of six bytes a character.
 _BYTES = 300_000
 _CHARACTERS = 80_000
@@ -100,6 +100,7 @@ def restart(data: Mapping[str, Any] | None = None) -> NoReturn:
 
     Raises:
         TypeError: The data is no JSON.
+        ValueError: It is too large.
     """
-    host.required("ninelives.restart")
-    raise Restarting(arguments.plain("restart", {"data": dict(data or {})})["data"])
+    session = host.required("ninelives.restart")
+    raise Restarting(session.plain("restart", {"data": dict(data or {})})["data"])

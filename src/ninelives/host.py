@@ -70,6 +70,10 @@ class Host(Protocol):
         """The names of the project's connections."""
         ...
 
+    def plain(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments as the server takes them, or raise what is wrong with them."""
+        ...
+
     def marked(self, mark: Mark, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a function as its mark says."""
         ...

@@ -76,9 +76,9 @@ def test_what_is_too_large_is_refused(site: Site, project: str):
     """
     The limit and the value's size are named.
     """
-    answer = site.ask("PUT", f"/projects/{project}/store/k", json={"value": "x" * 1024 * 1024})
+    answer = site.ask("PUT", f"/projects/{project}/store/k", json={"value": "x" * 8 * 1024 * 1024})
     long_key = site.ask("PUT", f"/projects/{project}/store/{'k' * 501}", json={"value": 1})
 
     assert answer.status_code == 422
-    assert "1048576" in answer.text
+    assert "8388608" in answer.text
     assert long_key.status_code == 422

@@ -142,11 +142,11 @@ async def test_missing_arguments_and_bad_keys_are_told(world: World):
 
     missing = await ask(world, sid, epoch, "store.set", key="k")
     empty = await ask(world, sid, epoch, "store.get", key="")
-    large = await ask(world, sid, epoch, "store.set", key="k", value="x" * (1 << 20))
+    large = await ask(world, sid, epoch, "store.set", key="k", value="x" * (8 << 20))
 
     assert missing == {"type": "TypeError", "message": "store.set: the argument 'value' is missing"}
     assert empty["type"] == "ValueError"
-    assert "the store takes 1048576" in large["message"]
+    assert "the store takes 8388608" in large["message"]
 
 
 async def test_a_fenced_process_calls_nothing(world: World):

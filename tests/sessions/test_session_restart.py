@@ -12,7 +12,7 @@ from test_session_mail import Source
 from world import World
 
 from ninelives_server.model.projects import DeploymentState
-from ninelives_server.sessions.mail import send
+from ninelives_server.sessions.mail import PAYLOAD_LIMIT, send
 from ninelives_server.store import builds, inbox, sessions, streams, subscriptions, tables
 
 pytestmark = pytest.mark.timeout(300)
@@ -140,7 +140,8 @@ async def test_what_a_wait_cannot_do_is_said(world: World, crm: Source):
     assert (await told("signal", session_id=ended[0], name="x"))["type"] == "SessionEnded"
     assert "to signal" in (await told("signal", session_id="ses_none", name="x"))["message"]
     assert "1 to 200" in (await told("signal", session_id=sid, name=""))["message"]
-    assert "1048576" in (await told("signal", session_id=sid, name="x", payload="x" * 1024 * 1024))["message"]
+    large = await told("signal", session_id=sid, name="x", payload="x" * (PAYLOAD_LIMIT - 1))
+    assert f"{PAYLOAD_LIMIT} are allowed" in large["message"]
     assert not await world.store.read(lambda tx: inbox.has_unread(tx, sid))
 
 

@@ -56,7 +56,8 @@ def start(
 ) -> str:
     """Start another session; data that JSON cannot hold is a `ValueError` there."""
     try:
-        arguments.plain("start", {"data": dict(data or {}), "memo": dict(memo or {})})
+        given = {"data": dict(data or {}), "memo": dict(memo or {})}
+        arguments.plain("start", given, arguments.LARGEST)
     except TypeError as error:
         raise ValueError(str(error)) from error
     try:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from ninelives import host
+from ninelives import arguments, host
 from ninelives.errors import Divergence, Restarting, Stopped
 from ninelives.messages import event_of
 from ninelives.run import check, compat, entry, limits, loader, loops, semantics, tracebacks
@@ -135,17 +135,18 @@ class _Run:
     def begin(self, stops: list[Frame]) -> None:
         """Take the places of what user code uses, and start to listen."""
         connections = self._start.get("connections") or ()
+        largest = int(self._start.get("call_limit") or arguments.INLINE)
         # Then the signal kills, as it does by itself: a call that it interrupts must not go on to a good end.
         faulthandler.register(limits.DUMP_SIGNAL, file=2, all_threads=True, chain=True)
         if self._core is None:
             signal.signal(_STOP_SIGNAL, _raise_stopped)
             self._output.is_single = True
-            plain = PlainSession(self._link, self._masks, self._session_id, connections)
+            plain = PlainSession(self._link, self._masks, self._session_id, connections, largest)
             host.install(plain)
             self._output.install(lambda _file, _text: False)
             self._link.start({"stop": self._stop_plain, "mail": plain.mail})
         else:
-            self._begin_durable(self._core, connections)
+            self._begin_durable(self._core, connections, largest)
         compat.install(self._classifier.mark)
         finder = loader.Finder(
             self._build_dir,
@@ -157,9 +158,9 @@ class _Run:
         for frame in stops:
             self._stop(frame)
 
-    def _begin_durable(self, core: Core, connections: Any) -> None:
+    def _begin_durable(self, core: Core, connections: Any, largest: int) -> None:
         park_after = float(self._start.get("park_after") or PARK_AFTER)
-        durable = self._durable = DurableSession(core, connections, park_after)
+        durable = self._durable = DurableSession(core, connections, largest, park_after)
         host.install(durable)
         self._output.install(durable.print_to)
         core.flush_output = self._output.flush
@@ -242,7 +243,9 @@ class _Run:
             self._check.ended(error, "" if error is None else self._message(error))
         self._output.end()
         if state == "restart":
-            self._report("completed", b"", None, result)
+            args, body = arguments.packed("restart", {"data": result}, arguments.LARGEST)
+            # Where it is large it is the body: the header says only that there is a successor.
+            self._report("completed", body, None, args.get("data", {}))
             return
         document = None if error is None else self._document(error)
         self._report(state, b"" if error is not None else self._result(result), document)

@@ -56,14 +56,17 @@ _ANSWERED: Final[dict[str, type[Exception]]] = {
 
 
 class Talk:
-    """What every session asks the server."""
+    """What every session asks the server; `largest` is what one call may hand over, in bytes."""
 
-    def __init__(self, link: Link, masks: Masks, session_id: str, connections: Iterable[str]) -> None:
+    def __init__(
+        self, link: Link, masks: Masks, session_id: str, connections: Iterable[str], largest: int
+    ) -> None:
         self.link: Final = link
         self.masks: Final = masks
         self.plain_mailbox: Final = PlainMailbox(link)
         self._session_id = session_id
         self._connections = frozenset(connections)
+        self._largest = largest
 
     @property
     def session_id(self) -> str:
@@ -77,16 +80,18 @@ class Talk:
 
     def ask(self, name: str, args: Mapping[str, Any]) -> Any:
         """Have the server do something that is not recorded, and return its answer."""
-        return _answer_of(
-            self.link.ask({"t": "call", "key": None, "name": name, "args": self._plain(name, args)})
-        )
+        plain, body = self._packed(name, args)
+        return _answer_of(self.link.ask({"t": "call", "key": None, "name": name, "args": plain}, body))
 
-    def _plain(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arguments as the server takes them; what it keeps for people's eyes alone has no secret."""
-        found = arguments.plain(name, args)
+    def plain(self, name: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments as the server takes them, or raise what is wrong with them."""
+        return arguments.plain(name, args, self._largest)
+
+    def _packed(self, name: str, args: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
+        """Return arguments as a frame has them; what the server keeps for people alone has no secret."""
         if name == "start":
-            found["memo"] = self.masks.everywhere(found.get("memo") or {})
-        return found
+            args = {**args, "memo": self.masks.everywhere(self.plain(name, args).get("memo") or {})}
+        return arguments.packed(name, args, self._largest)
 
     def token(self, connection: str, refused: str | None) -> Mapping[str, Any]:
         """Ask for a connection's access token; `refused` is the SHA-256, in hex, of one that was refused."""
@@ -149,8 +154,10 @@ class PlainSession(Talk):
 class DurableSession(Talk):
     """A durable session: everything that reaches the world is recorded."""
 
-    def __init__(self, core: Core, connections: Iterable[str], park_after: float = PARK_AFTER) -> None:
-        super().__init__(core.link, core.masks, core.session_id, connections)
+    def __init__(
+        self, core: Core, connections: Iterable[str], largest: int, park_after: float = PARK_AFTER
+    ) -> None:
+        super().__init__(core.link, core.masks, core.session_id, connections, largest)
         self._core = core
         registry = Registry(core.masks, core.classifier.is_user_class, core.classifier.is_own)
         core.digests.live_form = registry.form
@@ -237,7 +244,7 @@ class DurableSession(Talk):
         if scope is None or not scope.records:
             return self.ask(name, args)
         core, strand = self._core, scope.strand
-        plain = self._plain(name, args)  # before the key is taken: what is refused here is no step
+        plain, body = self._packed(name, args)  # before the key is taken: what is refused here is no step
         n, record = core.take(strand)
         digest = core.digests.of_call(name, (), args)
         turns = core.turns
@@ -257,8 +264,8 @@ class DurableSession(Talk):
             "preview": {"args": core.previews.of_args((), args)},
         }
         if turns.is_alone:
-            return self._taken(self.link.ask(head))
-        return self._in_turn(head)
+            return self._taken(self.link.ask(head, body))
+        return self._in_turn(head, body)
 
     def wait(self, name: str, args: Mapping[str, Any], topics: Sequence[str]) -> Any:
         """Wait until the server has an answer, and record it; a long wait parks the session."""
@@ -286,7 +293,7 @@ class DurableSession(Talk):
         self._core.acknowledged(frame)
         return _answer_of(frame)
 
-    def _in_turn(self, head: dict[str, Any]) -> Any:
+    def _in_turn(self, head: dict[str, Any], body: bytes) -> Any:
         core = self._core
         lane = core.own_lane()
         found: list[Frame] = []
@@ -297,7 +304,7 @@ class DurableSession(Talk):
             core.turns.arrived(entry, core.acknowledged(frame))
 
         core.turns.leave(lane, entry)
-        self.link.post(head, answer)
+        self.link.post(head, answer, body)
         core.turns.wait(lane)
         return _answer_of(found[0])
 

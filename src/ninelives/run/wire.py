@@ -7,14 +7,14 @@ link. The header's `t` names the type. See docs/explanation/journal.md for the d
 Session -> supervisor -> server
     hello   pid (stops at the supervisor)
     record  i track strand n kind name digest status attempt start end preview    body: value
-    call    i key{strand,n}|null name args digest start preview                   body: optional
+    call    i key{strand,n}|null name args digest start preview        body: large values among args, as JSON
     park    i until|null awaits[topic]
     waiting is_waiting (all strands wait, or not any more)
     checked outcome seq strand n recorded called file line message (only where `start` has `check`)
-    done    i state error|null restart|absent (data of a successor)  body: result as JSON
+    done    i state error|null restart|absent (data of a successor)  body: result as JSON, or large restart
 Server -> supervisor -> session
     start   session_id entrypoint is_durable env event seed secrets semantics records limits
-            ceilings park_after (first frame)
+            ceilings park_after call_limit (first frame)
     past    seq track strand n kind name digest status attempt start end          body: value
     go      (the journal is complete)
     ack     i seq

@@ -72,10 +72,11 @@ class Calls:
         try:
             # Here too: what the database refuses would take everybody's unit with it.
             arguments.check_names(call.name, call.args)
-        except ValueError as error:
-            raise CallFailed("ValueError", str(error)) from error
+            args = arguments.unpacked(call.name, call.args, call.body)
+        except (TypeError, ValueError) as error:
+            raise CallFailed(type(error).__name__, str(error)) from error
         try:
-            return run(tx, head, call.args, call)
+            return run(tx, head, args, call)
         except Invalid as error:
             raise CallFailed("ValueError", str(error)) from error
         except KeyError as error:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from ninelives import arguments
 from ninelives_server import log
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import ends, limits, records
@@ -41,7 +42,7 @@ GIVE_BACK = "give_back"
 #: A longer time-out is no different from a very long one. seconds
 _LONGEST_WAIT = 100 * 365 * 86400.0
 #: The largest result of a session. bytes
-RESULT_LIMIT = 8 * 1024 * 1024
+RESULT_LIMIT = arguments.LARGEST
 
 
 #: Calls whose arguments are recorded, too: a fork does these again for itself (`sessions.forks`).
@@ -398,8 +399,12 @@ class Unit:
             session = sessions.by_id(self._tx, head.id)
             assert session is not None
             if session.stop_requested is None:
-                successor_id = self._calls.restart(self._tx, session, op.restart)
-                result = json.dumps({"restarted_as": successor_id}).encode()
+                try:
+                    successor_id = self._calls.restart(self._tx, session, _handed_over(op.restart, result))
+                    result = json.dumps({"restarted_as": successor_id}).encode()
+                except (TypeError, ValueError) as wrong:
+                    state, result = SessionState.ERROR, None
+                    error = ends.error(type(wrong).__name__, str(wrong))
         self._end(head, state, result=result, error=error)
         return records.Ended()
 
@@ -473,6 +478,14 @@ def _round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[i
             others.append(index)
             blocked.add(op.session_id)
     return puts, others, later
+
+
+def _handed_over(restart: Mapping[str, Any], body: bytes | None) -> Mapping[str, Any]:
+    """Return the data of a successor; where it is large it came as the body."""
+    data = arguments.unpacked("restart", {"data": restart}, body or b"")["data"]
+    if not isinstance(data, dict):
+        raise TypeError("restart: the data of a successor is no object")
+    return data
 
 
 def _finishes(row: Row, record: Record) -> bool:

@@ -113,7 +113,7 @@ def lost(last: Row | None) -> dict[str, Any]:
 
 def too_large(limit: int) -> dict[str, Any]:
     """Return the error of a result that is not stored."""
-    message = f"the result is over {limit} bytes; return less, or put it into the store"
+    message = f"the result is over {limit} bytes; return less, or the address of a file"
     return error("ResultTooLarge", message)
 
 

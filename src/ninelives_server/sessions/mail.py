@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from ninelives import arguments
 from ninelives_server import ids
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions.records import Call, CallFailed
@@ -22,8 +23,8 @@ from ninelives_server.vault.vault import Vault
 NOTHING: Final = object()
 #: The longest name of a signal; the column's length. characters
 NAME_LIMIT = 200
-#: The largest payload of a signal. bytes
-PAYLOAD_LIMIT = 1024 * 1024
+#: The largest payload of a signal; of a child's end, one that holds the largest result. bytes
+PAYLOAD_LIMIT = arguments.LARGEST + 1024
 #: Ids or names of one wait.
 WAIT_LIMIT = 1000
 

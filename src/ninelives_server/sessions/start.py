@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final, Protocol
 
+from ninelives import arguments
 from ninelives_server.model.actors import Actor, ActorKind, Role
 from ninelives_server.model.sessions import SEMANTICS, NewSession, Session
 from ninelives_server.sessions.limits import Limits
@@ -78,6 +79,8 @@ class Starts:
             "tz": "UTC",
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "semantics": SEMANTICS,
+            # Pinned: code that caught the refusal of a value must meet it again in a replay.
+            "call_limit": arguments.LARGEST,
         }
         sealed = self._vault.seal(tx, new.project_id, _context(new.id), json.dumps(pinned).encode())
         if not sessions.insert(tx, new, sealed, SEMANTICS):
@@ -146,6 +149,7 @@ class Starts:
             "records": records,
             "limits": self.limits.of(pinned_row.limits),
             "ceilings": self.limits.ceilings(),
+            "call_limit": pinned.get("call_limit", arguments.INLINE),
             "tz": pinned["tz"],
             "ca_file": self._ca_file,
             "connections": surroundings.connection_names(tx, session.project_id),

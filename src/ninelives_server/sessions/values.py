@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ninelives import arguments
 from ninelives_server.errors import Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.store import audit, sessions, values
@@ -17,7 +18,7 @@ from ninelives_server.store.core import Store, Tx
 from ninelives_server.vault.vault import Vault
 
 #: The largest value. bytes
-VALUE_LIMIT = 1024 * 1024
+VALUE_LIMIT = arguments.LARGEST
 #: The longest key; the column's length. characters
 KEY_LIMIT = 500
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ninelives import arguments
 from ninelives.run import semantics, wire
 from ninelives.run.wire import Frame
 from ninelives_server.testing.session_journal import Journal, Row
@@ -142,6 +143,7 @@ class Program:
     park_after: float | None = None
     check: bool = False
     semantics: int = semantics.CURRENT
+    call_limit: int = arguments.LARGEST
 
 
 class Harness:
@@ -380,6 +382,7 @@ class Process:
             limits=dict(program.limits),
             park_after=program.park_after,
             check=program.check,
+            call_limit=program.call_limit,
         )
         for row in self.journal.in_order():
             self._sock.sendall(wire.encode({"t": "past", "seq": row.seq, **row.head}, row.body))
@@ -430,6 +433,7 @@ class Process:
                     self.send(t="refuse", i=head["i"], reason="different")
                 return row
             case "call":
+                head["args"] = arguments.unpacked(head["name"], head["args"], frame.body)
                 return self._call(head)
             case "park":
                 self._park(head, stay=stay)
@@ -441,8 +445,10 @@ class Process:
             case "done":
                 self._outcome.state = head["state"]
                 self._outcome.error = head["error"]
-                self._outcome.restart = head.get("restart")
-                self._outcome.result = json.loads(frame.body) if frame.body else None
+                found = json.loads(frame.body) if frame.body else None
+                restart = head.get("restart")
+                self._outcome.restart = restart if restart is None or found is None else found["data"]
+                self._outcome.result = found if restart is None else None
                 self.send(t="done_ok", i=head["i"])
         return None
 

@@ -37,19 +37,49 @@ def main(event):
 """
 
 
+@pytest.mark.parametrize("limit", [arguments.LARGEST, arguments.INLINE])
 @pytest.mark.parametrize("is_durable", [True, False])
 @pytest.mark.parametrize("call", [call for name, call in CALLS.items()], ids=list(CALLS))
-def test_what_is_too_large_is_an_error_where_it_is_given(harness, program, call, is_durable):
+def test_what_is_too_large_is_an_error_where_it_is_given(harness, program, call, is_durable, limit):
     """
-    The session goes on: nothing of it was sent, and nothing of it is in the journal.
+    The session goes on: nothing of it was sent, and nothing of it is in the journal. Sessions that were made
+    under the former limit keep it: their code may have caught its error.
     """
-    made = program(PROGRAM.format(value='"x" * 600_000', call=call), is_durable=is_durable)
+    made = program(PROGRAM.format(value=f'"x" * {limit}', call=call), is_durable=is_durable, call_limit=limit)
 
     outcome = harness.run(made)
 
+    # Names that are waited for are no values: they stand in a frame's header.
+    allowed = arguments.INLINE if "next_signal" in call else limit
     assert outcome.result.startswith("ValueError: ")
-    assert "500000 are allowed" in outcome.result
+    assert f"{allowed} are allowed" in outcome.result
     assert outcome.journal.steps() == []
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_large_value_is_no_part_of_a_header(harness, program, is_durable):
+    """
+    A frame's header has a limit; names stand there all the same, values of any size arrive as they are.
+    """
+    got = []
+    source = """
+        import ninelives
+
+        def main(event):
+            ninelives.set_value("k", {"x": "ä" * 1_000_000})
+            try:
+                ninelives.set_value("k" * 600_000, 1)
+            except ValueError as error:
+                ninelives.restart({"said": str(error), "more": "y" * 1_000_000})
+        """
+    made = program(source, is_durable=is_durable, answers={"store.set": got.append})
+
+    outcome = harness.run(made)
+
+    assert got == [{"key": "k", "value": {"x": "ä" * 1_000_000}}]
+    assert outcome.restart["said"].startswith("store.set was given 600")
+    assert "500000 are allowed" in outcome.restart["said"]
+    assert outcome.restart["more"] == "y" * 1_000_000
 
 
 @pytest.mark.parametrize(
@@ -74,7 +104,7 @@ def test_what_is_allowed_passes_the_socket():
     """
     The largest and deepest arguments, with all that stands beside them in a frame's header.
     """
-    deep: object = "x" * (arguments.LARGEST - 1000)
+    deep: object = "x" * (arguments.INLINE - 1000)
     for _ in range(arguments.DEEPEST - 1):
         deep = [deep]
     head = {"t": "call", "i": 1, "args": arguments.plain("store.set", {"key": "k", "value": [deep]})}
