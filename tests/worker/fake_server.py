@@ -140,9 +140,17 @@ class FakeServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def add(self, sid: str, code: str, requirements: list[str] | None = None, **start: Any) -> Row:
-        """Make a session that runs `code` as its `main.py`."""
-        data = bundle({"main.py": code})
+    def add(
+        self,
+        sid: str,
+        code: str,
+        requirements: list[str] | None = None,
+        *,
+        files: dict[str, str] | None = None,
+        **start: Any,
+    ) -> Row:
+        """Make a session that runs `code` as its `main.py`, beside other files."""
+        data = bundle({"main.py": code, **(files or {})})
         sha = hashlib.sha256(data).hexdigest()
         self.builds[sha] = data
         document = {"t": "start", "session_id": sid, "env": {}, "secrets": [], "hashseed": "0", **start}

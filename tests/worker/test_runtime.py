@@ -65,6 +65,25 @@ async def test_a_project_runs(real: Bench, server: FakeServer) -> None:
     assert "hello" in _printed(row)
 
 
+@pytest.mark.parametrize("mode", ["mount_namespace", "landlock"])
+async def test_a_session_compiles_nothing(real: Bench, server: FakeServer) -> None:
+    """Its zygote had that done once: there is a session for each event."""
+    code = (
+        "import sys\n"
+        "def main(event):\n"
+        "    seen = []\n"
+        "    sys.addaudithook(lambda name, _: seen.append(name) if name in {'compile', 'marshal.loads'} else None)\n"
+        "    import other\n"
+        "    return [seen, other.x]\n"
+    )
+    row = server.add("ses_1", code, files={"other.py": "x = 1\n"}, **_START)
+
+    outcome = await real.run("ses_1")
+
+    assert outcome.name == "finished", row.deaths
+    assert json.loads(row.result or b"null") == [["marshal.loads"], 1]
+
+
 async def test_a_project_that_is_killed_goes_on_where_it_was(real: Bench, server: FakeServer) -> None:
     """The second process gets the journal of the first and does not run its steps again."""
     code = (

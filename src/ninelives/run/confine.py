@@ -324,11 +324,14 @@ def own_pid_namespace() -> int:
 def fork_first(own: int) -> int:
     """Fork into a new PID namespace, of which the child is the first process; return as `os.fork` does."""
     unshare(NEWPID)
+    pid = -1
     try:
-        return os.fork()
+        pid = os.fork()
     finally:
-        with contextlib.suppress(Refused):
-            _setns(own, NEWPID)  # unshare(2) works only once, unless the next children's namespace is ours
+        if pid:
+            with contextlib.suppress(Refused):
+                _setns(own, NEWPID)  # unshare(2) works only once, unless the next children's namespace is ours
+    return pid
 
 
 def allow_own_users() -> None:

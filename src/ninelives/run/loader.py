@@ -1,25 +1,21 @@
 """Imports the modules of a build: packages with and without `__init__.py`, relative and late imports.
 
 Files of the build come before installed packages of the same name, as they would for a script in its
-directory. In a durable session each module is rewritten (`instrument`) when it is loaded; the compiled code
-is kept beside the build where that can be written, or is read from there.
+directory. In a durable session each module is rewritten (`instrument`) before it is loaded.
 """
 
-import hashlib
 import importlib.machinery
 import importlib.util
-import marshal
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.readers import FileReader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from ninelives.run import calltable, instrument, semantics
+from ninelives.run import bytecode, calltable
 
 #: Modules that no file of a build replaces: the interpreter is made of them, or we are.
 _KEPT = frozenset(
@@ -29,8 +25,6 @@ _KEPT = frozenset(
         "zipimport",
     }
 )  # fmt: skip
-#: The directory of compiled code, beside the build.
-_CACHE = ".ninelives-compiled"
 
 #: Begins the scope of a module's top level; returns what ends it.
 LoadingScope = Callable[[], Callable[[], None]]
@@ -121,8 +115,8 @@ class Finder(MetaPathFinder):
         return spec is not None and spec.loader is not None
 
     def _code_of(self, file: Path) -> CodeType:
-        source = file.read_bytes()
-        return compiled(source, str(file), self._root, is_durable=self._is_durable)
+        root = str(self._root)
+        return bytecode.compiled(file.read_bytes(), str(file), root, is_durable=self._is_durable)
 
 
 class _Loader(Loader):
@@ -173,38 +167,3 @@ def _top_names(root: Path) -> Iterator[str]:
             yield entry.stem
         elif (entry / "__init__.py").is_file():
             yield entry.name
-
-
-def compiled(source: bytes, filename: str, build: Path, *, is_durable: bool) -> CodeType:
-    """Return a module's compiled code, from the cache where it is there."""
-    place = _place(source, filename, build, is_durable=is_durable)
-    kept = _kept(place)
-    if kept is not None:
-        return kept
-    fresh = instrument.compile_source(source, filename, is_durable=is_durable)
-    assert isinstance(fresh, CodeType)
-    with suppress(OSError):
-        _keep(place, marshal.dumps(fresh))
-    return fresh
-
-
-def _kept(place: Path) -> CodeType | None:
-    try:
-        code = marshal.loads(place.read_bytes())  # noqa: S302 - we wrote it
-    except (OSError, ValueError, EOFError, TypeError):
-        return None
-    return code if isinstance(code, CodeType) else None
-
-
-def _place(source: bytes, filename: str, build: Path, *, is_durable: bool) -> Path:
-    rules = f"{instrument.VERSION}-{semantics.version()}-{int(is_durable)}"
-    about = f"{sys.implementation.cache_tag}-{rules}-{filename}\0".encode()
-    name = hashlib.sha256(about + source).hexdigest()
-    return build.parent / _CACHE / build.name / f"{name}.bin"
-
-
-def _keep(place: Path, data: bytes) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f"{place.name}.{os.getpid()}")
-    fresh.write_bytes(data)
-    fresh.replace(place)

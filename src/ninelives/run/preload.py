@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ninelives.run import calltable
+from ninelives.run import bytecode, calltable
 
 #: Variables that sessions have and their zygote has not.
 _SESSIONS_OWN = frozenset({"HOME", "LC_ALL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "TMPDIR", "USER"})
@@ -44,24 +44,27 @@ _EVENTS = frozenset(
     | {"socket.connect", "socket.sendto", "os.remove", "os.rename", "os.mkdir", "sqlite3.connect"}
 )
 _generators: "weakref.WeakSet[random.Random]" = weakref.WeakSet()
-#: Larger files are data; parsing them is not worth it. bytes
-_SOURCE_LIMIT = 2_000_000
 #: A module that takes longer to import is left to the sessions. seconds
 _PATIENCE = 60.0
 
 
 def tops_of(build: str) -> set[str]:
     """Return the names that a build's own top-level modules and packages have."""
-    return {p.name.removesuffix(".py") for p in Path(build).iterdir() if p.is_dir() or p.suffix == ".py"}
+    with os.scandir(build) as entries:
+        return {e.name.removesuffix(".py") for e in entries if e.name.endswith(".py") or e.is_dir()}
 
 
 def give_way(build: str) -> None:
-    """Forget shared packages of the environment whose names this build has modules for."""
-    own = tops_of(build)
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if name.partition(".")[0] in own and file and file.startswith(f"{sys.prefix}/"):
-            del sys.modules[name]
+    """Forget shared packages of the environment whose names this build has modules for.
+
+    Only those names are looked up: to go through all modules writes to the memory of each, and a session
+    would get a copy of all that from the kernel.
+    """
+    for top in tops_of(build) & sys.modules.keys():
+        for name in [name for name in sys.modules if name.partition(".")[0] == top]:
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and file.startswith(f"{sys.prefix}/"):
+                del sys.modules[name]
 
 
 def wanted(build: str) -> list[str]:
@@ -69,7 +72,7 @@ def wanted(build: str) -> list[str]:
     own = tops_of(build)
     found: dict[str, None] = {}
     for path in sorted(Path(build).rglob("*.py")):
-        if path.stat().st_size <= _SOURCE_LIMIT:
+        if path.stat().st_size <= bytecode.SOURCE_LIMIT:
             found.update(dict.fromkeys(_imports(path)))
     tops = ((name, name.partition(".")[0]) for name in found)
     return [name for name, top in tops if top not in own and top not in _NEVER]

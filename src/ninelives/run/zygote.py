@@ -36,6 +36,8 @@ _PACKET = 65536
 _STATUS = struct.Struct("=i")
 
 
+#: Loaded here once, since each session would load them for itself.
+_SHARED = ("main", "bytecode", "landlock", "limits", "preload", "watch")
 #: Between two looks at what the sessions use. seconds
 _LOOK = 1.0
 #: How long a session that is to be killed may say where it stands. seconds
@@ -83,7 +85,8 @@ def main() -> None:
     if "command" in spec:
         os.execv(spec["command"][0], spec["command"])  # noqa: S606  # a list of ours, and no shell
     activate(spec["prefix"])
-    importlib.import_module("ninelives.run.main")  # once, for all sessions
+    for module in _SHARED:
+        importlib.import_module(f"ninelives.run.{module}")
     _Zygote(control, spec).serve()
 
 
@@ -186,10 +189,12 @@ class _Zygote:
         return True
 
     def _preload(self, build: str) -> None:
-        from ninelives.run import preload
+        from ninelives.run import bytecode, preload
 
         names = preload.in_child(preload.wanted, build) or []
         done = preload.preload(names)
+        place = os.path.realpath(build)
+        bytecode.keep(place, preload.in_child(bytecode.of_build, place) or {})
         gc.collect()
         gc.freeze()
         self._tell(t="preloaded", left=done.left, missed=done.missed)

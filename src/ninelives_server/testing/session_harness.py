@@ -45,11 +45,13 @@ _FORKER = """
 import array, os, signal, socket, sys
 sys.path.insert(0, sys.argv[1])
 import ninelives.run.main as program
+from ninelives.run import bytecode
 sys.path[:0] = filter(None, sys.argv[3].split(os.pathsep))
 for name in filter(None, sys.argv[4].split(",")):
     __import__(name)
 control = socket.socket(fileno=int(sys.argv[2]))
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+seen = set()
 while True:
     data, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(4))
     if not data:
@@ -57,6 +59,10 @@ while True:
     fds = array.array("i")
     fds.frombytes(ancillary[0][2])
     build, work = data.decode().split("\\0")
+    if build not in seen:
+        seen.add(build)
+        place = os.path.realpath(build)
+        bytecode.keep(place, bytecode.of_build(place))
     pid = os.fork()
     if pid == 0:
         code = 70
