@@ -8,7 +8,7 @@ from world import World, record
 
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.journal import Claimed, NotClaimed
-from ninelives_server.sessions.records import Acked
+from ninelives_server.sessions.records import Acked, Begun, Buried, Refused
 
 pytestmark = pytest.mark.store
 
@@ -117,6 +117,110 @@ async def test_what_its_worker_has_not_begun_runs_elsewhere(world: World):
     assert (others, taken) == ([False, False], True)
     assert (detail.session.state, detail.session.started_at) == (SessionState.CREATED, None)
     assert again == epoch + 1
+    assert await world.state(sid) is SessionState.RUNNING
+
+
+async def a_gift(world: World, worker_id: str = "wrk_1") -> tuple[str, int]:
+    """A session that is not durable, with a worker that says when its code begins."""
+    session = await world.session(is_durable=False)
+    claimed = await world.journal.claim(worker_id, session.id, begins=True)
+    assert isinstance(claimed, Claimed)
+    assert claimed.must_begin
+    return session.id, claimed.epoch
+
+
+async def test_what_has_not_begun_when_its_worker_is_lost_runs_elsewhere(world: World):
+    """
+    Although it is not durable, and as often as it takes; it counts from when it begins.
+    """
+    sid, epoch = await a_gift(world)
+    assert await world.journal.release(sid, epoch)
+    between = (await world.sessions.get(world.actor, sid)).session
+
+    again = await world.journal.claim("wrk_2", sid, begins=True)
+    begun = await world.begin(sid, epoch + 1)
+    shown = (await world.sessions.get(world.actor, sid)).session
+    resent = await world.begin(sid, epoch + 1)
+
+    assert (between.state, between.started_at) == (SessionState.CREATED, None)
+    assert isinstance(again, Claimed)
+    assert (begun, resent) == (Begun(), Begun())
+    assert shown.started_at is not None
+    assert (await world.sessions.get(world.actor, sid)).session.started_at == shown.started_at
+
+
+async def test_what_may_have_begun_when_its_worker_is_lost_runs_no_more(world: World):
+    """
+    Whether its worker has heard the answer does not matter: it may have.
+    """
+    sid, epoch = await a_gift(world)
+    await world.begin(sid, epoch)
+    await world.journal.release(sid, epoch)
+
+    assert await world.journal.claim("wrk_2", sid, begins=True) == NotClaimed("ended")
+    assert await world.state(sid) is SessionState.ERROR
+
+
+async def test_only_who_holds_a_session_begins_it(world: World):
+    """
+    A worker that was taken for dead is not let go on, whoever has the session now.
+    """
+    sid, epoch = await a_gift(world)
+    await world.journal.release(sid, epoch)
+    unheld = await world.begin(sid, epoch)
+    await world.journal.claim("wrk_2", sid, begins=True)
+
+    assert (unheld, await world.begin(sid, epoch)) == (Refused("fenced"), Refused("fenced"))
+    assert (await world.sessions.get(world.actor, sid)).session.started_at is None
+
+
+async def test_what_was_stopped_before_it_began_never_does(world: World):
+    """
+    It ends where it asks to begin.
+    """
+    sid, epoch = await a_gift(world)
+    await world.sessions.stop(world.actor, sid)
+
+    assert await world.begin(sid, epoch) == Refused("fenced")
+    assert await world.state(sid) is SessionState.STOPPED
+
+
+async def test_a_process_that_dies_before_it_begins_is_started_again(world: World):
+    """
+    A few times, as that of a durable session. Where there could be no process at all, it ends at once.
+    """
+    sid, epoch = await a_gift(world)
+    [died] = await world.journal.commit([world.died(sid, epoch)])
+    between = (await world.sessions.get(world.actor, sid)).session
+    await world.journal.claim("wrk_1", sid, begins=True)
+    [failed] = await world.journal.commit([world.died(sid, epoch + 1, signal=None, reason="no such package")])
+
+    assert (died, failed) == (Buried("retry", 1.0), Buried("error", 0))
+    assert (between.state, between.crashes) == (SessionState.CREATED, 1)
+    assert await world.state(sid) is SessionState.ERROR
+
+
+async def test_a_worker_that_never_says_when_it_begins_may_have(world: World):
+    """
+    One of an earlier release: with the claim the session counts as begun.
+    """
+    session = await world.session(is_durable=False)
+    claimed = await world.journal.claim("wrk_1", session.id)
+
+    assert isinstance(claimed, Claimed)
+    assert not claimed.must_begin
+    assert (await world.sessions.get(world.actor, session.id)).session.started_at is not None
+
+
+async def test_what_its_worker_has_not_begun_it_keeps_when_it_comes_back(world: World):
+    """
+    Before somebody else has it.
+    """
+    sid, epoch = await a_gift(world)
+    await world.journal.release(sid, epoch)
+
+    assert await world.journal.adopt("wrk_1", sid, epoch)
+    assert await world.begin(sid, epoch) == Begun()
     assert await world.state(sid) is SessionState.RUNNING
 
 

@@ -18,7 +18,7 @@ from ninelives_server.model.sessions import NewSession, Session, SessionState
 from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.journal import Claimed, Journal
 from ninelives_server.sessions.limits import Limits
-from ninelives_server.sessions.records import Call, Died, Done, Park, Put, Record
+from ninelives_server.sessions.records import Answer, Begin, Call, Died, Done, Park, Put, Record
 from ninelives_server.sessions.service import Sessions
 from ninelives_server.sessions.start import Starts
 from ninelives_server.settings import JournalSettings
@@ -183,6 +183,10 @@ class World:
 
     def park(self, sid: str, epoch: int, until: datetime | None = None) -> Park:
         return Park(sid, epoch, next(self.numbers), until)
+
+    async def begin(self, sid: str, epoch: int) -> Answer:
+        """Say that the code of a session begins; return what its worker is told."""
+        return (await self.journal.commit([Begin(sid, epoch)]))[0]
 
     def done(self, sid: str, epoch: int, **fields: object) -> Done:
         values = {"state": SessionState.COMPLETED, "error": None, "result": b'{"ok":true}', **fields}

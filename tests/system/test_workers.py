@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,16 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(600), pytest.mark.xdist_gr
 PROJECT = Path(__file__).parent / "project_counter"
 
 
-def start_worker(up: running.Up, place: Path, name: str, token: str) -> subprocess.Popen[bytes]:
+def start_worker(
+    up: running.Up, place: Path, name: str, token: str, env: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
     """Start a worker as one would on another host: an address and a token in a file."""
     place.mkdir()
     (place / "token").write_text(token)
     command = [sys.executable, "-m", "ninelives_server", "worker", "--server", up.url, "--name", name]
     command += ["--token-file", str(place / "token"), "--data-dir", str(place / "data"), "--slots", "2"]
     with (place / "log").open("wb") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, env=running.environment())
+        return subprocess.Popen(command, stdout=log, stderr=log, env=running.environment(env))
 
 
 def workers(up: running.Up) -> dict[str, int]:

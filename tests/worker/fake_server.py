@@ -77,6 +77,8 @@ class FakeServer:
         self.messages = 0
         self.is_full = False  # hands out nothing: all places of the worker are given away
         self.takes_back = False  # knows `declined`, as today's does
+        self.must_begin = False  # its sessions are not durable: they begin when it has answered
+        self.answers_begin = True
         self.is_mute = False  # commits and does not answer
         self.config_failures: list[int] = []  # statuses that it answers before the configuration
         self.outage: list[
@@ -296,6 +298,8 @@ class FakeServer:
                 row.holder = None
                 row.result = frame.body
                 return [wire.encode({"t": "parked" if frame.type == "park" else "done_ok", **number})]
+            case "begin" if self.answers_begin:
+                return [wire.encode({"t": "begun", **key})]
             case "declined":
                 row.holder = None
             case "died":
@@ -315,6 +319,7 @@ class FakeServer:
         return {
             "t": "claimed", "sid": sid, "ep": row.epoch, "start": row.start, "build_sha256": row.build,
             "requirements": row.requirements, "records": len(row.journal), "may_decline": self.takes_back,
+            "must_begin": self.must_begin,
             "wall_left": self.wall_left if (row.start.get("limits") or {}).get("wall_seconds") else None,
         }  # fmt: skip
 

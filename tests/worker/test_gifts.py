@@ -147,6 +147,41 @@ async def test_a_session_whose_environment_is_still_being_made_is_declined_too(
     assert [frame.type for frame in row.frames] == ["declined"]
 
 
+async def test_code_that_must_not_run_twice_begins_when_the_server_knows(bench, server: FakeServer) -> None:
+    """Its process is there and waits; over a new link the worker says so again."""
+    server.must_begin, server.answers_begin = True, False
+    row = server.add("ses_1", "session.step('one', b'1'); result = 1")
+    await until(lambda: server.hellos)
+    await server.give("ses_1")
+    await server.until(lambda: row.frames)
+    await asyncio.sleep(0.5)
+    before = [frame.type for frame in row.frames]
+
+    server.answers_begin = True
+    await server.cut()
+    await server.until(lambda: row.state == "completed")
+
+    assert server.hellos[0]["begins"] is True
+    assert before == ["begin"]
+    assert [frame.type for frame in row.frames] == ["begin", "begin", "record", "done"]
+
+
+async def test_a_session_whose_code_waits_for_its_begin_is_declined(bench, server: FakeServer) -> None:
+    """Its worker stops before it has the answer: the process is killed, and nothing of it has run."""
+    server.must_begin, server.answers_begin, server.takes_back = True, False, True
+    row = server.add("ses_1", "session.step('one', b'1'); result = 1")
+    await until(lambda: server.hellos)
+    await server.give("ses_1")
+    await server.until(lambda: row.frames)
+
+    await bench.supervisor.stop()
+    await server.until(lambda: row.holder is None)
+
+    assert [frame.type for frame in row.frames] == ["begin", "declined"]
+    assert row.deaths == []
+    assert bench.supervisor.session_ids == []
+
+
 async def test_stopping_ends_given_sessions_too(bench, server: FakeServer) -> None:
     """Their steps in hand come to their end, and the server is told."""
     code = "session.step('one')\nimport time\nfor n in range(1000):\n    time.sleep(0.05)\n    session.step(str(n))"

@@ -18,6 +18,7 @@ from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.mail import NOTHING
 from ninelives_server.sessions.records import (
     Answer,
+    Begin,
     Call,
     CallFailed,
     Died,
@@ -248,6 +249,8 @@ class Unit:
                 return self._park(head, op)
             case Waiting():
                 return self._waiting(head, op)
+            case Begin():
+                return self._begin(head)
             case Done():
                 return self._done(head, op)
             case Died():
@@ -386,6 +389,17 @@ class Unit:
             self._heads[head.id] = head._replace(state=state)
         return records.Noted()
 
+    def _begin(self, head: Head) -> Answer:
+        session = sessions.by_id(self._tx, head.id)
+        if session is None or not is_live(head):
+            return records.Refused("fenced")
+        if session.started_at is None:
+            if session.stop_requested is not None:
+                self._end(head, SessionState.STOPPED)
+                return records.Refused("fenced")
+            sessions.begin(self._tx, head.id)
+        return records.Begun()
+
     def _done(self, head: Head, op: Done) -> Answer:
         if SessionState(head.state).is_terminal:
             return records.Ended()
@@ -418,8 +432,8 @@ class Unit:
         if session.stop_requested is not None:
             self._end(head, SessionState.STOPPED)
             return records.Buried("error", 0)
-        if op.reason == "shutdown" and session.is_durable:
-            sessions.release(self._tx, head.id)
+        if op.reason == "shutdown" and ends.goes_on(session):
+            ends.release(self._tx, session)
             return records.Buried("retry", 0)
         if op.limit is not None:
             last = journal.last(self._tx, head.id)
@@ -427,18 +441,18 @@ class Unit:
             self._end(head, SessionState.ERROR, error=error)
             return records.Buried("error", 0)
         crashes = head.crashes + 1
-        if not session.is_durable or crashes >= ends.DEATHS:
-            self._end(head, SessionState.ERROR, error=self._obituary(head, op, session))
+        has_process = op.signal is not None or op.exit_code is not None
+        is_tried_again = session.is_durable or (ends.goes_on(session) and has_process)
+        if not is_tried_again or crashes >= ends.DEATHS:
+            last = journal.last(self._tx, head.id)
+            error = ends.obituary(op, last, is_last_of_many=is_tried_again)
+            self._end(head, SessionState.ERROR, error=error)
             return records.Buried("error", 0)
-        sessions.release(self._tx, head.id, crashes=crashes)
+        ends.release(self._tx, session, crashes=crashes)
         self._heads[head.id] = head._replace(worker_id=None, state=SessionState.RUNNING, crashes=crashes)
         return records.Buried("retry", ends.delay_after(crashes))
 
     # --- ends -------------------------------------------------------------------------------------
-
-    def _obituary(self, head: Head, op: Died, session: Session) -> dict[str, Any]:
-        last = journal.last(self._tx, head.id)
-        return ends.obituary(op, last, is_durable=session.is_durable)
 
     def _end_full(self, session_id: str) -> None:
         head = self._heads[session_id]

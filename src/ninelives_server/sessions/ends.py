@@ -1,11 +1,11 @@
-"""How sessions end: what is stored, and what people read where it did not end well."""
+"""How sessions end, or go on elsewhere: what is stored, and what people read where it did not end well."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ninelives.run import limits, semantics
-from ninelives_server.model.sessions import SessionState
+from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import mail
 from ninelives_server.sessions.records import Died
 from ninelives_server.store import sessions
@@ -22,6 +22,18 @@ _DELAYS = (1.0, 5.0, 30.0)
 def delay_after(deaths: int) -> float:
     """Return how long to wait after so many deaths in a row. seconds."""
     return _DELAYS[min(deaths, len(_DELAYS)) - 1]
+
+
+def goes_on(session: Session) -> bool:
+    """Tell whether a session may run again whose process is gone: it has a journal, or nothing of it ran."""
+    return session.is_durable or session.started_at is None
+
+
+def release(tx: Tx, session: Session, *, crashes: int | None = None) -> None:
+    """Take a session from its worker; it should run elsewhere."""
+    sessions.release(tx, session.id, crashes=crashes)
+    if session.started_at is None:
+        sessions.undo_start(tx, session.id)
 
 
 def end(
@@ -106,7 +118,7 @@ def cut_off(session_id: str, needed: int, carried: frozenset[int]) -> dict[str, 
 
 
 def lost(last: Row | None) -> dict[str, Any]:
-    """Return the error of a session that is not durable and whose worker is gone."""
+    """Return the error of a session that is not durable and whose worker is gone, after its code began."""
     message = "its worker was lost; only durable sessions go on elsewhere (is_durable, or --durable)"
     return error("Interrupted", message, seq=last and last.seq)
 
@@ -117,12 +129,12 @@ def too_large(limit: int) -> dict[str, Any]:
     return error("ResultTooLarge", message)
 
 
-def obituary(op: Died, last: Row | None, *, is_durable: bool) -> dict[str, Any]:
+def obituary(op: Died, last: Row | None, *, is_last_of_many: bool) -> dict[str, Any]:
     """Return the error of a session whose process cannot be kept alive."""
     where = _after(last)
     if op.reason == "shutdown":
         kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
-    elif is_durable:
+    elif is_last_of_many:
         kind = "ProcessDied"
         message = f"its process died {DEATHS} times in a row {where}: {_cause(op)}"
     else:

@@ -14,6 +14,7 @@ class Hello(NamedTuple):
         sessions: Those it still runs, with their epochs.
         semantics: The versions that its release has; the first release did not say.
         takes: It runs what it is given unasked; the first release did not, and one that stops does not.
+        begins: It says when the code of a session that is not durable begins, and waits for the answer.
     """
 
     worker_id: str
@@ -24,6 +25,7 @@ class Hello(NamedTuple):
     sessions: Mapping[str, int]
     semantics: frozenset[int]
     takes: bool
+    begins: bool
 
 
 def of_frame(frame: Frame) -> Hello:
@@ -43,6 +45,7 @@ def of_frame(frame: Frame) -> Hello:
             sessions=sessions_of(frame),
             semantics=frozenset(map(int, head.get("semantics") or [1])),
             takes=bool(head.get("takes")),
+            begins=bool(head.get("begins")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error

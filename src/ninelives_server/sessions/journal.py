@@ -12,7 +12,7 @@ from ninelives_server import log
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.model.sessions import CARRIED, Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
-from ninelives_server.sessions.commit import Answers, Unit, is_live
+from ninelives_server.sessions.commit import Answers, Unit
 from ninelives_server.sessions.needs import Needs
 from ninelives_server.sessions.records import Answer, Op
 from ninelives_server.sessions.start import Starts
@@ -34,6 +34,7 @@ class Claimed(NamedTuple):
         records: How many frames `past` follow it.
         stop: That it was asked to stop, and how.
         wall_left: How long it may still take; `None` does not limit it. seconds
+        must_begin: Its code may run only after the worker has said so, and was answered: it runs once.
     """
 
     epoch: int
@@ -43,6 +44,7 @@ class Claimed(NamedTuple):
     records: int
     stop: Mapping[str, object] | None
     wall_left: float | None = None
+    must_begin: bool = False
 
 
 class NotClaimed(NamedTuple):
@@ -58,6 +60,15 @@ class NotClaimed(NamedTuple):
     why: str
     until: datetime | None = None
     needs: Needs | None = None
+
+
+class _Claimant(NamedTuple):
+    """Who claims; see `Journal.claim`."""
+
+    worker_id: str
+    carried: frozenset[int]
+    python: str
+    begins: bool
 
 
 class Turn(NamedTuple):
@@ -86,14 +97,22 @@ class Journal:
         self.clock = clock or SystemClock()
 
     async def claim(
-        self, worker_id: str, session_id: str, carried: frozenset[int] = CARRIED, python: str = ""
+        self,
+        worker_id: str,
+        session_id: str,
+        carried: frozenset[int] = CARRIED,
+        python: str = "",
+        *,
+        begins: bool = False,
     ) -> Claimed | NotClaimed:
         """Hand a session to a worker under a new epoch, unless it has ended, is held or is not due.
 
         `carried` are the versions of the semantics that the worker's release has, `python` is the minor
-        version of its Python (`3.11`); empty where it does not say.
+        version of its Python (`3.11`); empty where it does not say. One that `begins` says when the code of a
+        session that is not durable is about to run; of any other it has to be assumed at once.
         """
-        return await self._store.write(lambda tx: self._claim(tx, worker_id, session_id, carried, python))
+        by = _Claimant(worker_id, carried, python, begins)
+        return await self._store.write(lambda tx: self._claim(tx, session_id, by))
 
     async def commit(self, ops: Sequence[Op]) -> list[Answer]:
         """Do what arrived together in one transaction; each operation is answered for itself."""
@@ -138,9 +157,7 @@ class Journal:
     def _unit(self, tx: Tx) -> Unit:
         return Unit(tx, vault=self._vault, calls=self._calls, bounds=self._starts.limits)
 
-    def _claim(
-        self, tx: Tx, worker_id: str, session_id: str, carried: frozenset[int], python: str
-    ) -> Claimed | NotClaimed:
+    def _claim(self, tx: Tx, session_id: str, by: _Claimant) -> Claimed | NotClaimed:
         session = sessions.by_id(tx, session_id, lock=True)
         if session is None or session.state.is_terminal:
             return NotClaimed("unknown" if session is None else "ended")
@@ -155,8 +172,8 @@ class Journal:
         pinned = sessions.pinned(tx, session_id)
         has_past = session.epoch > 0 or forks.FROM in session.memo
         count = journal.count(tx, session_id) if has_past else 0
-        if session.is_durable and pinned.semantics not in carried:
-            shared = carried & CARRIED
+        if session.is_durable and pinned.semantics not in by.carried:
+            shared = by.carried & CARRIED
             if count or not shared:
                 return self._refuse_semantics(tx, session, pinned.semantics)
             # Nothing is to be read by the rules that it was made with.
@@ -169,17 +186,26 @@ class Journal:
             self._end(tx, session, SessionState.ERROR, late)
             return NotClaimed("ended")
         start = self._starts.frame(tx, session, pinned, records=count)
-        if python and python != start["python"]:
+        if by.python and by.python != start["python"]:
             if count:
                 rules = pinned.semantics if session.is_durable else None
                 return NotClaimed("python", needs=Needs(start["python"], rules))
-            start["python"] = python
-            self._starts.pin(tx, session, pinned, python=python)
-        sessions.hold(tx, session_id, worker_id, epoch, is_first=session.started_at is None)
+            start["python"] = by.python
+            self._starts.pin(tx, session, pinned, python=by.python)
+        must_begin = by.begins and not session.is_durable
+        is_first = session.started_at is None and not must_begin
+        sessions.hold(tx, session_id, by.worker_id, epoch, is_first=is_first)
         tx.notify("session", session_id)
         left = None if end is None else (end - tx.now).total_seconds()
         return Claimed(
-            epoch, start, pinned.build_sha256, pinned.requirements, count, session.stop_requested, left
+            epoch,
+            start,
+            pinned.build_sha256,
+            pinned.requirements,
+            count,
+            session.stop_requested,
+            left,
+            must_begin,
         )
 
     def _is_over(self, tx: Tx, session: Session) -> bool:
@@ -206,10 +232,10 @@ class Journal:
         ends.end(tx, self._vault, head, state, error=error)
 
     def _release(self, tx: Tx, session_id: str, epoch: int) -> bool:
-        head = journal.heads(tx, [session_id]).get(session_id)
-        if head is None or head.epoch != epoch or not is_live(head):
+        session = sessions.by_id(tx, session_id, lock=True)
+        if session is None or session.epoch != epoch or session.worker_id is None:
             return False
-        sessions.release(tx, session_id)
+        ends.release(tx, session)
         tx.notify("session", session_id)
         tx.notify("work", session_id)
         return True

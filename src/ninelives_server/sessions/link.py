@@ -122,6 +122,7 @@ class Link:
         slots: How many sessions it runs at once.
         takes: It runs what it is given unasked.
         asks: It never does: a worker of the first release.
+        begins: It says when the code of a session that is not durable begins.
         is_closed: The transport must hang up once `outgoing` has been sent.
         heard_at: When it last said something, by the event loop's clock; it reports every 2 s.
     """
@@ -134,6 +135,7 @@ class Link:
         self.slots = 0
         self.takes = False
         self.asks = False
+        self.begins = False
         self.is_closed = False
         self.heard_at = asyncio.get_running_loop().time()
         self._parts = parts
@@ -311,7 +313,9 @@ class Link:
         crowd = self._parts.crowd
         try:
             await self._parts.prepare(session_id)
-            answer = await self._parts.journal.claim(self.worker_id, session_id, self.carried, self.python)
+            answer = await self._parts.journal.claim(
+                self.worker_id, session_id, self.carried, self.python, begins=self.begins
+            )
         except Exception:
             # Of this session only, such as a key that is gone: the worker's other sessions go on.
             logger.exception("session.claim_failed", session_id=session_id)
@@ -344,6 +348,7 @@ class Link:
             wall_left=claimed.wall_left,
             is_given=activity_id is None,
             may_decline=True,
+            must_begin=claimed.must_begin,
         )
 
     async def _take_back(self, frame: Frame) -> None:
@@ -419,12 +424,12 @@ class Link:
             case records.Buried(outcome, delay):
                 self._over(op, answer)
                 self.send("died_ok", **about, outcome=outcome, delay=delay)
-            case records.Stay() | records.Noted():
+            case records.Stay() | records.Begun() | records.Noted():
                 self._noted(answer, about)
 
-    def _noted(self, answer: records.Stay | records.Noted, about: Mapping[str, Any]) -> None:
-        if isinstance(answer, records.Stay):
-            self.send("stay", **about)
+    def _noted(self, answer: records.Stay | records.Begun | records.Noted, about: Mapping[str, Any]) -> None:
+        if not isinstance(answer, records.Noted):
+            self.send("stay" if isinstance(answer, records.Stay) else "begun", **about)
 
     def _over(self, op: Op, answer: Answer) -> None:
         """Forget a session; where no activity of ours will tell Temporal, do it here."""

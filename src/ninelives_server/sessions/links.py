@@ -185,6 +185,7 @@ class Links:
         link.carried = hello.semantics
         link.python = hello.python
         link.slots = hello.slots
+        link.begins = hello.begins
         older = self._links.get(worker_id)
         if older is not None:
             older.close()

@@ -104,6 +104,13 @@ class Waiting(NamedTuple):
     is_waiting: bool
 
 
+class Begin(NamedTuple):
+    """The code of a session that is not durable is about to run; once this is committed, it may have."""
+
+    session_id: str
+    epoch: int
+
+
 class Done(NamedTuple):
     """The session has ended by itself; `result` is JSON.
 
@@ -136,7 +143,7 @@ class Died(NamedTuple):
     limit: Mapping[str, Any] | None = None
 
 
-Op: TypeAlias = Put | Call | Park | Waiting | Done | Died
+Op: TypeAlias = Put | Call | Park | Waiting | Begin | Done | Died
 
 
 class Acked(NamedTuple):
@@ -183,6 +190,10 @@ class Noted(NamedTuple):
     """Nothing to say."""
 
 
+class Begun(NamedTuple):
+    """The code may run."""
+
+
 class Ended(NamedTuple):
     """The session has ended, for good."""
 
@@ -194,7 +205,7 @@ class Buried(NamedTuple):
     delay: float
 
 
-Answer: TypeAlias = Acked | Refused | Answered | Pending | Parked | Stay | Noted | Ended | Buried
+Answer: TypeAlias = Acked | Refused | Answered | Pending | Parked | Stay | Noted | Begun | Ended | Buried
 
 
 def time_of(value: object) -> datetime | None:
@@ -304,6 +315,8 @@ def of_frame(frame: Frame, now: datetime) -> Op:
                 return _park(head)
             case "waiting":
                 return Waiting(head["sid"], int(head["ep"]), bool(head["is_waiting"]))
+            case "begin":
+                return Begin(head["sid"], int(head["ep"]))
             case "done":
                 return _done(head, frame.body)
             case "died":

@@ -235,7 +235,7 @@ def _update(names: tuple[str, ...]) -> Statement:
 
 
 def hold(tx: Tx, session_id: str, worker_id: str, epoch: int, *, is_first: bool) -> None:
-    """Hand a session to a worker under a new epoch; the first one starts it."""
+    """Hand a session to a worker under a new epoch; `is_first`: its code runs from now on."""
     values = {
         "epoch": epoch,
         "worker_id": worker_id,
@@ -260,7 +260,7 @@ def explain(tx: Tx, session_id: str, reason: str) -> None:
 
 def adopt(tx: Tx, session_id: str, worker_id: str) -> None:
     """Give a session back to the worker that never stopped running it."""
-    _set(tx, session_id, {"worker_id": worker_id})
+    _set(tx, session_id, {"worker_id": worker_id, "state": SessionState.RUNNING})
 
 
 def release(tx: Tx, session_id: str, *, crashes: int | None = None) -> None:
@@ -273,6 +273,11 @@ def release(tx: Tx, session_id: str, *, crashes: int | None = None) -> None:
         "signalled_at": tx.now,
     }
     _set(tx, session_id, values if crashes is None else {**values, "crashes": crashes})
+
+
+def begin(tx: Tx, session_id: str) -> None:
+    """Say that a session's code runs from now on."""
+    _set(tx, session_id, {"started_at": tx.now})
 
 
 def undo_start(tx: Tx, session_id: str) -> None:

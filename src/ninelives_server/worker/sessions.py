@@ -45,6 +45,7 @@ class Claim:
     Attributes:
         wall_left: How long it may still take; `None` does not limit it. seconds
         may_decline: The server takes it back as if it had never been handed out; older ones do not.
+        must_begin: Its code may run only once the server knows: it is not durable, and runs once.
     """
 
     session_id: str
@@ -55,6 +56,7 @@ class Claim:
     records: int
     wall_left: float | None = None
     may_decline: bool = False
+    must_begin: bool = False
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -74,6 +76,7 @@ class Claim:
             records=int(head.get("records") or 0),
             wall_left=head.get("wall_left"),
             may_decline=bool(head.get("may_decline")),
+            must_begin=bool(head.get("must_begin")),
         )
 
 
@@ -117,6 +120,9 @@ class Running:
         )
         self._verdict: asyncio.Future[Outcome] = loop.create_future()
         self._died: bytes | None = None
+        self._begin: bytes | None = None
+        self._may_begin = asyncio.Event()
+        self._was_let_go = False
         self._zygote: Zygote | None = None
         self._tail = Tail()
         self.former: Running | None = None
@@ -156,14 +162,17 @@ class Running:
         finally:
             self.relay.close()
 
-    async def fail(self, why: str) -> Outcome:
-        """Report that there will be no process, and return what the server makes of it."""
-        return await self._report(End(None, None, why))
+    async def fail(self, why: str, *, was_killed: bool = False) -> Outcome:
+        """Report that there will be no process, and return what the server makes of it.
+
+        `was_killed`: what it would have been forked from, for no fault of the session.
+        """
+        return await self._report(End(None, _SIGKILL if was_killed else None, why))
 
     @property
-    def is_started(self) -> bool:
-        """Whether it came to a process."""
-        return self._zygote is not None
+    def has_begun(self) -> bool:
+        """Whether its code may have run. Where that must not be twice, its process waits for `go`."""
+        return self._was_let_go if self.claim.must_begin else self._zygote is not None
 
     def kill(self, why: str) -> None:
         """End the process and all that it started, now."""
@@ -175,6 +184,9 @@ class Running:
         """Take a frame of the server's."""
         if frame.type == "kill":
             self.kill(str(frame.head.get("why") or "killed"))
+        elif frame.type == "begun":
+            self._begin = None
+            self._may_begin.set()
         elif frame.type == "died_ok":
             if not self._verdict.done():
                 delay = frame.head.get("delay")
@@ -186,6 +198,8 @@ class Running:
     def resend(self) -> None:
         """Send again, over a new link, what has no answer yet."""
         self.relay.resend()
+        if self._begin is not None:
+            self._send(self._begin)
         if self._died is not None:
             self._send(self._died)
 
@@ -216,6 +230,9 @@ class Running:
     ) -> End:
         self._zygote = zygote
         ended, ours, output = self._fork(zygote, build, work, groups)
+        if self.claim.must_begin:  # while the process gets ready
+            self._begin = wire.encode({"t": "begin", **self.key})
+            self._send(self._begin)
         loop = asyncio.get_running_loop()
         ours.setblocking(False)
         await loop.create_unix_connection(lambda: self.relay, sock=ours)
@@ -258,6 +275,11 @@ class Running:
                 self.relay.broken = "its journal could not be read from the server"
                 self._kill_process()
                 return
+        if claim.must_begin:
+            await self._may_begin.wait()
+            if self.killed:  # whoever had it killed may give it to somebody else: nothing of it has run
+                return
+        self._was_let_go = True
         self.relay.write(wire.encode({"t": "go"}))
         self.relay.open()
 
@@ -287,6 +309,7 @@ class Running:
         return await self._report(end)
 
     async def _report(self, end: End) -> Outcome:
+        self._begin = None
         text = self.tail()
         why = self.relay.broken or end.why
         head = {

@@ -154,6 +154,7 @@ class Supervisor:
             "isolation": who.isolation,
             "semantics": sorted(semantics.CARRIED),
             "takes": not self.is_stopping,
+            "begins": True,
             "sessions": [running.key for running in self._running.values()],
         }
 
@@ -240,7 +241,7 @@ class Supervisor:
             logger.info("session.stopped", session_id=running.claim.session_id, why=str(stopped))
         except Exception:  # the root of a task
             logger.exception("session.failed", session_id=running.claim.session_id)
-            self._decline(running.claim, has_begun=running.is_started)
+            self._decline(running.claim, has_begun=running.has_begun)
 
     def _decline(self, claim: Claim, *, has_begun: bool = False) -> None:
         """Give back a session that nobody here wants any more, so that another worker gets it at once."""
@@ -306,7 +307,7 @@ class Supervisor:
         try:
             return await self._start(running)
         except Stopped:
-            if running.killed == SHUTDOWN["reason"] and running.is_started:
+            if running.killed == SHUTDOWN["reason"] and running.has_begun:
                 await self._say_farewell(running)
             raise
         except asyncio.CancelledError:
@@ -325,7 +326,7 @@ class Supervisor:
         except (Invalid, SetupError, Refused, ZygoteLost, OSError) as error:
             logger.warning("session.not_started", session_id=claim.session_id, error=str(error))
             running.gone.set()
-            return await running.fail(str(error))
+            return await running.fail(str(error), was_killed=isinstance(error, ZygoteLost))
         except Stopped:
             running.gone.set()
             raise
@@ -404,7 +405,7 @@ class Supervisor:
                 await self._left.wait()
 
     async def _drain(self, running: Running, grace: float) -> None:
-        if not running.is_started:  # it may be installing packages for minutes yet
+        if not running.has_begun:  # it may be installing packages for minutes yet
             running.kill(SHUTDOWN["reason"])
             self._decline(running.claim)
             return

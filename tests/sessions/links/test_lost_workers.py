@@ -360,8 +360,8 @@ async def test_what_is_claimed_while_a_worker_comes_back_stays_its_own(
     claim, release = world.journal.claim, world.journal.release
     released: list[str] = []
 
-    async def slow(*args: Any) -> Any:
-        answer = await claim(*args)
+    async def slow(*args: Any, **named: Any) -> Any:
+        answer = await claim(*args, **named)
         committed.set()
         await go_on.wait()
         return answer
@@ -381,7 +381,7 @@ async def test_what_is_claimed_while_a_worker_comes_back_stays_its_own(
     worker = FakeWorker(links)
     worker.say("claim", sid=session.id, activity_id="turn-1", attempt=1)
     worker.link.worker_id = worker.worker_id
-    hello = Hello(worker.worker_id, "w", 4, PYTHON, "none", {}, CARRIED, takes=True)
+    hello = Hello(worker.worker_id, "w", 4, PYTHON, "none", {}, CARRIED, takes=True, begins=True)
     monkeypatch.setattr(links, "_store", SimpleNamespace(read=look))
     await links._reconcile(worker.link, hello, None)
     monkeypatch.undo()

@@ -294,7 +294,7 @@ async def test_what_cannot_be_claimed_here_is_left_to_temporal(
     It tries again until it can be, by whichever worker.
     """
 
-    async def broken(*_: object) -> None:
+    async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("no key")
 
     session = await world.session()
@@ -316,8 +316,8 @@ async def test_a_link_that_breaks_while_a_session_is_given_loses_it_to_another(
     claimed, go_on = asyncio.Event(), asyncio.Event()
     claim = world.journal.claim
 
-    async def slow(*args: object) -> object:
-        answer = await claim(*args)
+    async def slow(*args: object, **named: object) -> object:
+        answer = await claim(*args, **named)
         claimed.set()
         await go_on.wait()
         return answer
@@ -358,6 +358,39 @@ async def test_a_session_that_is_declined_goes_to_somebody_else(
 
     assert frame.head["may_decline"]
     assert (again.type, again.head["sid"], again.head["ep"]) == ("claimed", session.id, 2)
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_what_a_lost_worker_has_not_begun_is_given_again(world: World, links: Links, has_begun: bool):
+    """
+    Over the real link: what was given and not begun runs elsewhere, although it is not durable; an answer that
+    nobody heard counts as begun.
+    """
+    session = await world.session(is_durable=False)
+    first = await a_worker(links, begins=True)
+    gift = await given(links, first, session.id)
+    if has_begun:
+        first.say("begin", sid=session.id, ep=1)
+        assert (await first.hear()).type == "begun"
+    await links.lost(first.link)
+    await until(lambda: _is_nobodys(world, session.id))
+    second = await a_worker(links, "wrk_2", begins=True)
+    links.give(session.id)
+    if has_begun:
+        await until(lambda: _is(world, session.id, SessionState.ERROR))
+    else:
+        again = await second.hear()
+        assert (again.type, again.head["ep"], again.head["must_begin"]) == ("claimed", 2, True)
+
+    assert gift.head["must_begin"] is True
+
+
+async def _is_nobodys(world: World, session_id: str) -> bool:
+    return (await world.sessions.get(world.actor, session_id)).session.worker_id is None
+
+
+async def _is(world: World, session_id: str, state: SessionState) -> bool:
+    return await world.state(session_id) is state
 
 
 async def test_a_lost_workers_given_session_should_run_elsewhere(

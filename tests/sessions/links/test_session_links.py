@@ -213,10 +213,10 @@ async def test_what_fails_for_one_session_leaves_the_link_alone(
     good, bad = await world.session(), await world.session()
     real = world.journal.claim
 
-    async def claim(worker_id: str, session_id: str, *more: object):
+    async def claim(worker_id: str, session_id: str, *more: object, **named: object):
         if session_id == bad.id:
             raise RuntimeError("a defect")
-        return await real(worker_id, session_id, *more)
+        return await real(worker_id, session_id, *more, **named)
 
     monkeypatch.setattr(world.journal, "claim", claim)
     tokens.error = RuntimeError("another defect")

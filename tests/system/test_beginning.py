@@ -1,0 +1,76 @@
+"""Processes are killed before a session that is not durable has begun: nothing of it has run, so it runs then."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from test_workers import start_worker
+
+from ninelives_server.testing import running
+from tests.cli.slow_index import Index, slow_index
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300), pytest.mark.xdist_group("beginning")]
+
+PROJECT = Path(__file__).parent / "project_slow_start"
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    """Has what the project needs, and hands it out when a test says so."""
+    with slow_index() as index:
+        yield index
+
+
+def start_preparing(up: running.Up, index: Index, url: str) -> str:
+    """Start a session that is not durable, and return its id when a worker makes its environment."""
+    index.open.set()
+    up.cli("deploy", str(PROJECT))
+    index.open.clear()
+    body = {"entrypoint": "main.py:once", "inputs": {"url": url}, "is_durable": False}
+    session: str = up.call("POST", "/projects/slow_start/sessions", json=body)["id"]
+    running.until(
+        "its environment to be in the making",
+        lambda: "environment" in up.call("GET", f"/sessions/{session}")["queue_reason"],
+    )
+    return session
+
+
+@pytest.mark.parametrize("lost", ["worker", "everything"])
+def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lost):
+    """
+    Whether its worker alone is killed or the server with it; the row says `created` until somebody has it again.
+    """
+    uv = {"UV_DEFAULT_INDEX": index.url, "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
+    up = running.Up(tmp_path / "data", env=uv, arguments=("--no-worker",)).start()
+    workers = []
+    try:
+        token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
+        workers.append(start_worker(up, tmp_path / "one", "one", token, uv))
+        session = start_preparing(up, index, counter.url)
+        before = up.call("GET", f"/sessions/{session}")
+
+        if lost == "everything":
+            up.kill()
+        os.kill(workers[0].pid, signal.SIGKILL)
+        if lost == "everything":
+            up.start()
+        running.until(
+            "it to be nobody's", lambda: up.call("GET", f"/sessions/{session}")["worker_id"] is None
+        )
+        between = up.call("GET", f"/sessions/{session}")
+        index.open.set()
+        workers.append(start_worker(up, tmp_path / "two", "two", token, uv))
+        ended = up.ended(session)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+        up.stop()
+
+    assert (ended["state"], ended["result"]) == ("completed", "done"), ended["error"]
+    assert [key for key, _ in counter.arrivals] == ["once/0"]
+    assert (before["state"], before["started_at"]) == ("running", None)
+    assert (between["state"], between["started_at"]) == ("created", None)
+    assert ended["started_at"] is not None
