@@ -328,9 +328,9 @@ def fork_first(own: int) -> int:
     try:
         pid = os.fork()
     finally:
-        if pid:
+        if pid:  # unshare(2) works only once, unless the next children's namespace is ours
             with contextlib.suppress(Refused):
-                _setns(own, NEWPID)  # unshare(2) works only once, unless the next children's namespace is ours
+                _setns(own, NEWPID)
     return pid
 
 
