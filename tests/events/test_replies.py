@@ -199,8 +199,9 @@ async def test_a_slow_session_is_a_504(world: World, shop: Shop):
         ({"status_code": "x", "body": ""}, 502, "text/plain; charset=utf-8", None),
         ({"body_base64": "!"}, 502, "text/plain; charset=utf-8", None),
         ({"body": "x", "json": 1}, 502, "text/plain; charset=utf-8", None),
+        ({"headers": ["X-A", "b"]}, 502, "text/plain; charset=utf-8", None),
     ],
-    ids=[*"abcdefghijklmno"],
+    ids=[*"abcdefghijklmnop"],
 )
 def test_kinds_of_answers(value, status, media_type, body):
     """
@@ -223,9 +224,6 @@ def test_kinds_of_answers(value, status, media_type, body):
         ("Transfer-Encoding", "chunked"),
         ("Content-Length", "5"),
         ("Connection", "close"),
-        ("X-A", "a\r\nSet-Cookie: b=c"),
-        ("X A", "a"),
-        ("X-A", "é"),
     ],
 )
 def test_headers_that_project_code_may_not_set_are_dropped(name, value):
@@ -235,6 +233,39 @@ def test_headers_that_project_code_may_not_set_are_dropped(name, value):
     reply = replies._first({"headers": {name: value, "x-ok": "1"}, "body": ""})
 
     assert set(reply.headers) == {"Content-Type", "Cache-Control", "X-Ok"}
+
+
+@pytest.mark.parametrize("value", ["é", "a\tb", " two  words ", "", 7, "\x85"])
+def test_what_latin_1_has_is_a_header(value):
+    """
+    As with Python's own servers; the space around a value is none of it (RFC 9110, section 5.5).
+    """
+    reply = replies._first({"headers": {"X-A": value}, "body": ""})
+
+    assert reply.headers["X-A"] == str(value).strip(" \t")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("X-A", "a\r\nSet-Cookie: b=c", r"the header 'X-A' cannot have the value 'a\r\nSet-Cookie: b=c'"),
+        ("X-A", "a\n b", r"'\n' is a control character"),
+        ("X-A", "\0", r"'\x00' is a control character"),
+        ("X-A", "snow \u2603", "Latin-1, which has no '\u2603'"),
+        ("X-A", "y" * 1000 + "\n", f"'{'y' * 100}…'"),
+        ("X A", "a", "'X A' is no name of a header"),
+        ("", "a", "'' is no name of a header"),
+    ],
+)
+def test_a_header_that_http_cannot_carry_is_told(name, value, says):
+    """
+    An answer without it would be another one. `http_outcome` raises it where it is called; this is for what
+    was put together by hand.
+    """
+    reply = replies._first({"headers": {name: value, "x-ok": "1"}, "body": ""})
+
+    assert reply.status == 502
+    assert says in reply.body.decode()
 
 
 @given(

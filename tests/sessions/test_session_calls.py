@@ -260,17 +260,45 @@ async def test_an_outcome_answers_the_event_that_started_the_session(world: Worl
         await ask(world, sid, epoch, "outcome", ("0", 1), value={"more": True})
         assert notice.is_set()
 
-    found = await world.store.read(lambda tx: outcomes.of_event(tx, event_id))
-    opened = [
-        json.loads(
-            await world.store.read(
-                lambda tx, o=o: world.vault.open(tx, world.project.id, outcomes.context(o.id), o.sealed_value)
-            )
-        )
-        for o in found
-    ]
-    assert opened == [{"status_code": 200}, {"more": True}]
+    assert await outcomes_of(world, event_id) == [{"status_code": 200}, {"more": True}]
     assert await world.store.read(lambda tx: outcomes.of_event(tx, event_id, skip=2)) == []
+
+
+@pytest.mark.parametrize("is_durable", [True, False])
+async def test_a_header_that_http_cannot_carry_is_an_error_of_the_call(world: World, stage, is_durable):
+    """
+    Code is told where it stands; what it answers then is all that is sent. Any other outcome may hold anything.
+    """
+    source = r"""
+        import ninelives
+
+        def on_lead(event):
+            try:
+                ninelives.http_outcome(200, "x", headers={"Location": "/a\nX: y"})
+            except ValueError as error:
+                ninelives.http_outcome(500, str(error), headers={"X-Name": "Zoë"})
+            ninelives.outcome({"headers": {"any thing": "\n"}})
+        """
+    event_id = await an_event(world, "evt_00000000000000000000000003")
+    async with stage(source) as running:
+        session = await world.session(event_id=event_id, is_durable=is_durable)
+        ended = await running.ended(session.id)
+
+    assert ended.error is None
+    told = [outcome["body"] for outcome in await outcomes_of(world, event_id) if "body" in outcome]
+    assert told == [
+        r"http_outcome: the header 'Location' cannot have the value '/a\nX: y': '\n' is a control character"
+    ]
+
+
+async def outcomes_of(world: World, event_id: str):
+    """Return what an event came to, opened."""
+    found = await world.store.read(lambda tx: outcomes.of_event(tx, event_id))
+    context = outcomes.context
+    opens = [
+        lambda tx, o=o: world.vault.open(tx, world.project.id, context(o.id), o.sealed_value) for o in found
+    ]
+    return [json.loads(await world.store.read(opened)) for opened in opens]
 
 
 async def test_an_outcome_of_a_foreign_event_is_refused(world: World):

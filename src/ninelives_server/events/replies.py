@@ -7,12 +7,12 @@ import asyncio
 import base64
 import binascii
 import json
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ninelives_server import log
+from ninelives_server.model import headers as http_headers
 from ninelives_server.model.events import Event
 from ninelives_server.store import events, outcomes, sessions
 from ninelives_server.store.core import Store, Tx
@@ -29,7 +29,6 @@ IDLE = 300.0
 _LOOK_EVERY = 1.0
 
 _KNOWN = frozenset({"status_code", "headers", "body", "body_base64", "json", "more"})
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: Never taken from project code: they act on the whole site, or belong to the connection (RFC 9110, 7.6.1).
 _DROPPED = frozenset(
     {
@@ -183,6 +182,8 @@ def _first(value: Any) -> Reply:
     part = _part(value)
     if part.get("body") is not None and part.get("json") is not None:
         return _problem(502, "the session's answer cannot be sent: it has a body and json; give one of them")
+    if (wrong := http_headers.wrong(part.get("headers"))) is not None:
+        return _problem(502, f"the session's answer cannot be sent: {wrong}")
     try:
         status = int(part.get("status_code") or 200)
         body, media_type = _body(part)
@@ -220,9 +221,5 @@ def _body(part: Mapping[str, Any]) -> tuple[bytes, str]:
 def _headers(given: Any) -> dict[str, str]:
     if not isinstance(given, Mapping):
         return {}
-    pairs = ((str(name).title(), str(value)) for name, value in given.items())
-    return {
-        name: value
-        for name, value in pairs
-        if name.lower() not in _DROPPED and _TOKEN.fullmatch(name) and value.isprintable() and value.isascii()
-    }
+    pairs = ((str(name).title(), str(value).strip(" \t")) for name, value in given.items())
+    return {name: value for name, value in pairs if name.lower() not in _DROPPED}

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ninelives import arguments
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
+from ninelives_server.model import headers
 from ninelives_server.model.sessions import NewSession, Session
 from ninelives_server.sessions.mail import ChecksFilters, Mail
 from ninelives_server.sessions.records import Call, CallFailed
@@ -139,6 +140,8 @@ class Calls:
             raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
         if not sessions.owns_event(tx, head.project_id, event_id):
             raise CallFailed("ValueError", f"the project has no event {event_id!r} to answer")
+        if (wrong := _wrong_header(args["value"])) is not None:
+            raise CallFailed("ValueError", f"http_outcome: {wrong}")
         outcome_id = outcomes.new_id()
         text = json.dumps(args["value"]).encode()
         sealed = self._vault.seal(tx, head.project_id, outcomes.context(outcome_id), text)
@@ -216,6 +219,15 @@ def _child_id(head: Head, call: Call) -> str:
         return ids.new("ses")
     strand, n = call.key
     return ids.derived("ses", hashlib.sha256(f"{head.id}\0{strand}\0{n}".encode()).digest())
+
+
+def _wrong_header(value: Any) -> str | None:
+    """Return what is wrong with the headers of what `http_outcome` has made; it gives all of these keys.
+
+    Here and not in the SDK: the error is the call's record, and sessions that have made such a call replay.
+    """
+    is_answer = isinstance(value, Mapping) and {"status_code", "headers", "more"} <= value.keys()
+    return headers.wrong(value["headers"]) if is_answer else None
 
 
 def _is_number(value: object) -> bool:
