@@ -14,7 +14,7 @@ from importlib.metadata import version
 import uvicorn
 from fastapi import FastAPI
 
-from ninelives_server import log
+from ninelives_server import log, tasks
 from ninelives_server.access import token_file
 from ninelives_server.access.audit import Audit
 from ninelives_server.access.idempotency import Idempotency
@@ -133,6 +133,10 @@ class Running:
             log_file = self.settings.data_dir / "logs" / "worker.log"
             raise SetupError(f"no worker came within {seconds:.0f} s; {log_file} says why") from None
 
+    async def failed(self) -> str:
+        """Wait until this server cannot go on, and return why; only another process can."""
+        return await self.services.store.failed()
+
     async def worker_token(self) -> str:
         """Return the token of the worker on this machine, a new one where the old one is not valid."""
         path = self.settings.private_dir / "worker-token"
@@ -198,14 +202,14 @@ async def started(
         await running.services.access.bootstrap(settings.private_dir / "admin-token")
         if token is not None:
             token.set_result(await running.worker_token())
-        tasks = [asyncio.create_task(_forever(name, run)) for name, run in background]
+        background_tasks = [asyncio.create_task(tasks.forever(name, run)) for name, run in background]
         try:
             yield running
         finally:
             running.services.stopping.set()
-            for task in reversed(tasks):
+            for task in reversed(background_tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*background_tasks, return_exceptions=True)
 
 
 async def _database(stack: AsyncExitStack, settings: Settings, *, embedded: bool) -> Store:
@@ -239,18 +243,6 @@ async def _temporal(settings: Settings, embedded: EmbeddedTemporal | None) -> _T
         return _Temporal(settings.temporal_address)
     await embedded.serving()
     return _Temporal(embedded.address, embedded.secret)
-
-
-async def _forever(name: str, run: Callable[[], Awaitable[object]]) -> None:
-    """Run a background task again when it fails: one bad row must not end it for good."""
-    while True:
-        try:
-            await run()
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # the root of a task
-            logger.exception("task.failed", task=name)
-        await asyncio.sleep(1.0)
 
 
 def _composed(

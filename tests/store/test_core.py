@@ -3,6 +3,7 @@ Units of work: whole or not at all, in order, and told to others once they are c
 """
 
 import asyncio
+import ctypes
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -315,3 +316,59 @@ def test_what_people_make_says_who_and_when():
             # The audit log outlives what it names; a subscription goes with its session.
             assert target or table.name in {"audit", "subscriptions"}, table.name
             assert all(key.ondelete == "CASCADE" for key in target), table.name
+
+
+async def test_a_dead_writer_is_no_secret(sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch):
+    """
+    Who waits for it hears at once that it has died, so does who comes later, and what was committed is so.
+    """
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(tx: Tx) -> str:
+        entered.set()
+        go_on.wait(20)
+        return access.insert_org(tx, "acme")
+
+    committed = asyncio.create_task(sqlite.write(slow))
+    await asyncio.to_thread(entered.wait, 20)
+    waiting = asyncio.create_task(sqlite.write(lambda tx: access.insert_org(tx, "never")))
+    failed = asyncio.create_task(sqlite.failed())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(sqlite, "_settle", _broken_once(sqlite._settle))
+    go_on.set()
+    answers = await asyncio.wait_for(asyncio.gather(committed, waiting, return_exceptions=True), 20)
+    why = await asyncio.wait_for(failed, 20)
+
+    assert str(answers[0]).startswith("org_")
+    assert isinstance(answers[1], DatabaseAway)
+    assert "LookupError('a defect')" in why
+    with pytest.raises(DatabaseAway, match="has died"):
+        await sqlite.write(names)
+    assert await sqlite.read(names) == ["acme"]
+
+
+def _broken_once(settle):
+    """Fail as nobody has thought of, and work from then on."""
+    failures = [LookupError("a defect")]
+
+    def broken(group) -> None:
+        if failures:
+            raise failures.pop()
+        settle(group)
+
+    return broken
+
+
+async def test_a_writer_that_is_killed_is_no_secret_either(sqlite: SqliteStore):
+    """
+    An exception that comes from outside meets it in the middle of its waiting.
+    """
+    thread = sqlite._thread
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+
+    with pytest.raises(DatabaseAway, match="has died"):
+        # It wakes for the first of these.
+        while True:
+            await asyncio.wait_for(sqlite.write(names), 20)
+
+    assert "SystemExit" in await asyncio.wait_for(sqlite.failed(), 20)

@@ -103,3 +103,24 @@ async def test_notices_come_again_after_the_listener_was_cut(store):
         await asyncio.wait_for(notice.wait(), 20)
 
         assert notice.take() == {"ses_1"}
+
+
+@pytest.mark.store
+async def test_notices_come_again_after_the_listener_met_a_defect(store, monkeypatch, capsys):
+    """
+    It says what it was, and listens again: else this server would hear of nothing until it is restarted.
+    """
+    connect, failures = store._connect, [LookupError("a defect")]
+
+    async def broken_once():
+        if failures:
+            raise failures.pop()
+        return await connect()
+
+    monkeypatch.setattr(store, "_connect", broken_once)
+    with store.notices.subscribed("start") as notice:
+        await cut(store)
+        await asyncio.wait_for(notice.wait(), 20)
+
+    assert failures == []
+    assert "task.failed" in capsys.readouterr().out

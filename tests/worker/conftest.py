@@ -8,7 +8,7 @@ import pytest
 
 import ninelives
 from ninelives.run.confine import Mode
-from ninelives_server import ids
+from ninelives_server import ids, tasks
 from ninelives_server.worker import isolation, main, sdk
 from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.cgroups import Groups
@@ -79,7 +79,7 @@ class Bench:
             self.supervisor = Supervisor(identity, parts, link_patience=self._patience)
             link = Link(client.url("link"), client.headers, None, self.supervisor)
             self.supervisor.connect(link.send)
-            await stack.enter_async_context(main._background(link.run()))
+            await stack.enter_async_context(tasks.kept("link", link.run))
             yield self
 
     async def run(self, sid: str):

@@ -93,6 +93,20 @@ async def test_a_given_session_replaces_its_former_process(bench, server: FakeSe
     assert (row.epoch, row.result) == (2, b"1")
 
 
+async def test_a_link_that_meets_a_defect_is_opened_again(bench, server: FakeServer, capsys) -> None:
+    """Here a frame that lacks what it must have; without a link the worker would be of no use to anybody."""
+    row = server.add("ses_1", "result = 1")
+    await until(lambda: server.hellos)
+    server.rows["ses_1"].holder = server.hellos[0]["worker_id"]
+    await server.tell("ses_1", "claimed", is_given=True)
+    await until(lambda: len(server.hellos) == 2)
+
+    await server.give("ses_1")
+    await server.until(lambda: row.state == "completed")
+
+    assert "task.failed" in capsys.readouterr().out
+
+
 async def test_a_worker_that_stops_takes_nothing_more(bench, server: FakeServer) -> None:
     """It says so when it begins to stop; what is given to it all the same goes back at once."""
     row = server.add("ses_1", "result = 1")

@@ -112,7 +112,9 @@ async def _carry(socket: WebSocket, link: Link) -> None:
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for error in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(error, Exception):
+                logger.error("link.carrying_failed", worker_id=link.worker_id, exc_info=error)
 
 
 async def _read(socket: WebSocket, link: Link) -> None:

@@ -46,17 +46,25 @@ class Child:
         pause = 0.1
         while not self._stopping:
             began = asyncio.get_running_loop().time()
-            process = await self._start()
-            if self._stopping:  # told while it was being made
-                self._process = None
-                process.kill()
-            code = await self._ended(process)
-            if self._stopping:
-                return
-            logger.warning("child.died", name=self.name, exit_code=code, log_file=str(self._log_file))
+            try:
+                code = await self._live()
+            except Exception:  # the root of a task: a disk that is full now may have room later
+                logger.exception("child.failed", name=self.name)
+            else:
+                if self._stopping:
+                    return
+                logger.warning("child.died", name=self.name, exit_code=code, log_file=str(self._log_file))
             lived = asyncio.get_running_loop().time() - began
             pause = 0.1 if lived > _SHORT_LIFE else min(pause * 2, 5.0)
             await asyncio.sleep(pause)
+
+    async def _live(self) -> int:
+        """Start it, and return its exit status."""
+        process = await self._start()
+        if self._stopping:  # told while it was being made
+            self._process = None
+            process.kill()
+        return await self._ended(process)
 
     async def _start(self) -> asyncio.subprocess.Process:
         with self._log_file.open("ab") as output:

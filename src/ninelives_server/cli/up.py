@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import wraps
@@ -34,6 +35,8 @@ R = TypeVar("R")
 
 #: Steps in hand get 10 s at a shutdown; the worker itself needs a little more to report them. seconds
 WORKER_GRACE = 12.0
+#: A server that has not stopped in order by then ends all the same; in order it takes 25 at most. seconds
+STOP_LIMIT = 30.0
 
 
 def _setup_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -81,11 +84,18 @@ def up(*, no_worker: bool, **flags: Any) -> None:
     with directory.owned(settings):
         sock = directory.bound(settings.host, settings.port)
         settings = settings.model_copy(update={"port": sock.getsockname()[1]})
-        asyncio.run(_run(settings, sock, embedded=True, with_worker=not no_worker))
+        _serve(settings, sock, embedded=True, with_worker=not no_worker)
 
 
-async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> None:
-    """Start everything, serve until a signal, stop backwards.
+def _serve(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> None:
+    """Run a server until a signal; exit with a status that tells a supervisor whether to start it again."""
+    code = asyncio.run(_run(settings, sock, embedded=embedded, with_worker=with_worker))
+    if code:
+        raise SystemExit(code)
+
+
+async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> int:
+    """Start everything, serve until a signal, stop backwards; return the exit status.
 
     Temporal and the worker need a second or more until they can do anything, and our own modules need
     longer: all three begin together, and wait for each other where they must.
@@ -93,7 +103,7 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, _begin_stop, stop)
     local = f"http://{_local_host(settings.host)}:{settings.port}"
     async with AsyncExitStack() as stack:
         temporal = await _temporal(stack, settings) if embedded else None
@@ -109,19 +119,63 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
             server.started(settings, embedded=embedded, temporal=temporal, token=token)
         )
         serving = asyncio.create_task(running.serve(sock))
-        await running.ready(with_worker=with_worker)
-        with directory.announced(settings, local):
-            await _greet(settings, running, temporal)
-            stopped = asyncio.create_task(stop.wait())
-            await asyncio.wait({stopped, serving}, return_when=asyncio.FIRST_COMPLETED)
-            _say(settings, "stopping")
-            running.begin_stop()
-            if worker and working:
-                await worker.stop(WORKER_GRACE)
-                await working
-            running.end_serving()
-            await serving
+        opened = asyncio.create_task(_opened(settings, running, temporal, local, with_worker=with_worker))
+        why = await _until_over(stop, running, serving, opened)
+        if why:
+            logger.error("server.failed", why=why)
+            _begin_stop(stop)
+        _say(settings, "stopping")
+        running.begin_stop()
+        if worker and working:
+            await worker.stop(WORKER_GRACE)
+            await working
+        running.end_serving()
+        opened.cancel()
+        await asyncio.wait({serving, opened})
     _say(settings, "stopped")
+    return FAILED if why else 0
+
+
+def _begin_stop(stop: asyncio.Event) -> None:
+    """Have the server stop; where that takes too long, this process ends, and its children with it."""
+    if not stop.is_set():
+        limit = threading.Timer(STOP_LIMIT, _end_at_once)
+        limit.daemon = True
+        limit.start()
+    stop.set()
+
+
+def _end_at_once() -> None:
+    logger.error("server.stop_timed_out", after_s=STOP_LIMIT)
+    os._exit(FAILED)
+
+
+async def _opened(
+    settings: Settings, running: Any, temporal: EmbeddedTemporal | None, url: str, *, with_worker: bool
+) -> None:
+    """Wait until the server is ready, and say where it is until cancelled."""
+    await running.ready(with_worker=with_worker)
+    with directory.announced(settings, url):
+        await _greet(settings, running, temporal)
+        await asyncio.Event().wait()
+
+
+async def _until_over(
+    stop: asyncio.Event, running: Any, serving: asyncio.Task[None], opened: asyncio.Task[None]
+) -> str:
+    """Wait for a signal, or until the server cannot go on; return why not."""
+    stopped, failed = asyncio.create_task(stop.wait()), asyncio.create_task(running.failed())
+    await asyncio.wait({stopped, failed, serving, opened}, return_when=asyncio.FIRST_COMPLETED)
+    for task in (stopped, failed):
+        task.cancel()
+    if stop.is_set():
+        return ""
+    if opened.done():
+        opened.result()  # it has failed
+    if failed.done():
+        return str(failed.result())
+    error = None if serving.cancelled() else serving.exception()
+    return f"requests are not answered any more: {error!r}" if error else "requests are not answered any more"
 
 
 def _say(settings: Settings, state: str) -> None:
@@ -231,7 +285,7 @@ def server_run(**flags: Any) -> None:
     with directory.owned(settings):
         sock = directory.bound(settings.host, settings.port)
         settings = settings.model_copy(update={"port": sock.getsockname()[1]})
-        asyncio.run(_run(settings, sock, embedded=False, with_worker=False))
+        _serve(settings, sock, embedded=False, with_worker=False)
 
 
 @server.command("migrate")

@@ -2,8 +2,8 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.service import HttpConnectProxyConfig, RPCError, RPCStatusCode
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from ninelives_server import log
+from ninelives_server import log, tasks
 from ninelives_server.engine.failures import CONVERTER
 from ninelives_server.engine.workflow import LOOK, TICK, Course, SessionWorkflow, TickWorkflow
 from ninelives_server.model.sessions import TEMPORAL_USER, WAKE_SIGNAL, WORKFLOW_NAME, WORKFLOW_QUEUE
@@ -95,7 +95,7 @@ class Engine:
         while True:
             client = await self._connect()
             self._heard()
-            async with _background(self._watch(client)):
+            async with tasks.kept("temporal watch", functools.partial(self._watch, client)):
                 try:
                     await self._worker(client).run()
                 except RuntimeError as error:
@@ -270,15 +270,3 @@ async def _probe(client: Client) -> None:
         # Of a namespace that is there, only the workflow is not found.
         if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in str(error):
             raise
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do something beside the block, and no longer."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

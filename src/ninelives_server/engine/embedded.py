@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from ninelives_server import log
+from ninelives_server import log, tasks
 from ninelives_server.engine import enclosure
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import TEMPORAL_USER
@@ -155,7 +155,7 @@ class EmbeddedTemporal:
             SetupError: It does not start; the message holds the end of its log.
         """
         await self._serving()
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper = asyncio.create_task(tasks.forever("temporal keeper", self._keep))
 
     async def _start(self) -> None:
         self._log_file.parent.mkdir(parents=True, exist_ok=True)

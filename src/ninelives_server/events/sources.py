@@ -208,7 +208,13 @@ class Sources:
     def _start(self, want: _Want) -> None:
         running = _Running(want=want)
         running.task = asyncio.create_task(self._hold(running), name=f"stream {want.key.topic}")
+        running.task.add_done_callback(self._note_end)
         self._running[want.key] = running
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        """Say why nobody reads a stream any more; the next look at what is wanted begins again."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("stream.task_failed", task=task.get_name(), exc_info=error)
 
     async def _stop(self, keys: Sequence[StreamKey]) -> None:
         stopped = [self._running.pop(key) for key in keys]

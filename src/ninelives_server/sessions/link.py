@@ -399,8 +399,13 @@ class Link:
     # --- answers ----------------------------------------------------------------------------------
 
     def _told(self, answered: list[tuple[Op, Answer]]) -> None:
-        for op, answer in answered:
-            self._tell(op, answer)
+        try:
+            for op, answer in answered:
+                self._tell(op, answer)
+        except Exception:
+            # Its worker comes back and asks again; what other workers asked for is told to them.
+            logger.exception("link.answers_lost", worker_id=self.worker_id)
+            self.close()
 
     def _tell(self, op: Op, answer: Answer) -> None:
         about: dict[str, Any] = {"sid": op.session_id, "ep": op.epoch}

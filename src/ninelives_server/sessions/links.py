@@ -148,6 +148,7 @@ class Links:
         finally:
             for lost in self._lost.values():
                 lost.burial.cancel()
+            self._lost.clear()  # where this is run again, they are found by their silence
 
     def close(self) -> None:
         """Hang up on every worker: this server is stopping, and they try the next one or wait."""

@@ -12,6 +12,7 @@ transaction of its own. See docs/decisions/0002-units-of-work-are-functions.md.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import queue
 import sqlite3
 import threading
@@ -27,6 +28,7 @@ import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from ninelives_server import log, tasks
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.errors import DatabaseAway, Invalid
 from ninelives_server.store import outages
@@ -34,8 +36,12 @@ from ninelives_server.store.notices import Notices
 
 T = TypeVar("T")
 
+logger = log.get(__name__)
+
 #: How long a connection of SQLite waits for another one. seconds
 _BUSY_SECONDS = 30
+#: What callers are told by then.
+_WRITER_GONE = "the thread that writes to the database has died, and the server ends; try again in a moment"
 #: All notices of a unit at once.
 _TELL = "SELECT pg_notify($1, told) FROM unnest($2::text[]) AS told"
 #: Between attempts to listen to a PostgreSQL that is away. seconds
@@ -78,25 +84,30 @@ class Store(Protocol):
         """Do as `read` for what is found by its key, in less time than it takes to start a thread."""
         ...
 
+    async def failed(self) -> str:
+        """Wait until nothing can be written any more, and return why; not for a database that is away."""
+        ...
+
     async def close(self) -> None:
         """Finish what was accepted and close the connections."""
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Unit:
     work: Callable[[Tx], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
     result: Any = None
     error: BaseException | None = None
+    is_committed: bool = False
     notices: list[tuple[str, str]] = field(default_factory=list)
 
     def settle(self, notices: Notices) -> None:
         """Tell what has changed, whether or not somebody still waits for the result, and then who does."""
         for channel, thing_id in self.notices:
             notices.tell(channel, thing_id)
-        if self.future.cancelled():
+        if self.future.done():
             return
         if self.error is not None:
             self.future.set_exception(self.error)
@@ -160,6 +171,8 @@ def _translated() -> Iterator[None]:
     """
     try:
         yield
+    except DatabaseAway:
+        raise
     except Exception as error:
         if outages.is_no_text(error):
             raise Invalid("a text has a NUL character, which the database cannot hold") from error
@@ -178,6 +191,11 @@ class SqliteStore:
         self._engine = sqlite_engine(path)
         self._largest_group = largest_group
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        # What is not settled yet, and why the thread is no more; who adds to it must know.
+        self._unsettled: set[_Unit] = set()
+        self._failure: BaseException | None = None
+        self._lock = threading.Lock()
+        self._has_failed = concurrent.futures.Future[str]()
         self.notices = Notices()
         # Its own: the pool's may all be in use by slow readers, and the event loop must not wait for one.
         self._glancing = self._engine.connect()
@@ -188,7 +206,11 @@ class SqliteStore:
         """Run `work` in a transaction and commit it; return what it returned."""
         loop = asyncio.get_running_loop()
         unit = _Unit(work=work, loop=loop, future=loop.create_future())
-        self._queue.put(unit)
+        with self._lock:
+            if self._failure is not None:
+                raise DatabaseAway(_WRITER_GONE) from self._failure
+            self._unsettled.add(unit)
+            self._queue.put(unit)
         # Whoever is cancelled here cancels the future only: the unit is done all the same.
         with _translated():
             result: T = await unit.future
@@ -203,6 +225,10 @@ class SqliteStore:
         """Do as `read`, in the event loop's thread: in WAL mode no writer keeps a reader waiting."""
         with _translated():
             return self._snapshot(self._glancing, work)
+
+    async def failed(self) -> str:
+        """Wait until the thread that writes has died, and return of what."""
+        return await asyncio.shield(asyncio.wrap_future(self._has_failed))
 
     async def close(self) -> None:
         """Finish what was accepted and close the connections."""
@@ -226,6 +252,13 @@ class SqliteStore:
             connection.rollback()
 
     def _run(self) -> None:
+        try:
+            self._write_for_ever()
+        except BaseException as error:  # the root of a thread: everybody waits for it
+            logger.exception("store.writer_died")
+            self._give_up(error)
+
+    def _write_for_ever(self) -> None:
         with self._engine.connect() as connection:
             open_ = True
             while open_:
@@ -233,6 +266,17 @@ class SqliteStore:
                 if group:
                     self._commit(connection, group)
                     self._settle(group)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Tell all who wait, and who comes later, that nothing is written any more."""
+        with self._lock:
+            self._failure = error
+            units = list(self._unsettled)
+        for unit in units:
+            if unit.error is None and not unit.is_committed:
+                unit.error = DatabaseAway(_WRITER_GONE)
+        self._settle(units)
+        self._has_failed.set_result(f"the thread that writes to the database has died: {error!r}")
 
     def _next_group(self) -> tuple[list[_Unit], bool]:
         """Wait for a unit and take those that have arrived with it."""
@@ -255,6 +299,8 @@ class SqliteStore:
             for unit in group:
                 self._try(connection, lite, unit, alone=len(group) == 1)
             lite.commit()
+            for unit in group:
+                unit.is_committed = True
         except BaseException as error:  # noqa: BLE001 - each unit's caller is told
             lite.rollback()
             for unit in group:
@@ -292,6 +338,7 @@ class SqliteStore:
     def _settle_all(self, units: list[_Unit]) -> None:
         for unit in units:
             unit.settle(self.notices)
+            self._unsettled.discard(unit)
 
 
 class PostgresStore:
@@ -305,22 +352,24 @@ class PostgresStore:
             self._url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
         )
         self.notices = Notices()
+        self._listener: asyncpg.Connection
         self._listening: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to listen for the notices of other servers (and our own), until `close`."""
-        listener = await self._listener()
-        self._listening = asyncio.create_task(self._keep_listening(listener))
+        self._listener = await self._connect()
+        self._listening = asyncio.create_task(tasks.forever("store listener", self._keep_listening))
 
-    async def _listener(self) -> asyncpg.Connection:
+    async def _connect(self) -> asyncpg.Connection:
         url = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         listener = await asyncpg.connect(url)
         await listener.add_listener(self.CHANNEL, self._heard)
         return listener
 
-    async def _keep_listening(self, listener: asyncpg.Connection) -> None:
+    async def _keep_listening(self) -> None:
         """Connect again whenever the connection breaks, and have everybody look at what they missed."""
         while True:
+            listener = self._listener
             broken = asyncio.Event()
             listener.add_termination_listener(lambda _connection, broken=broken: broken.set())
             if listener.is_closed():
@@ -329,13 +378,13 @@ class PostgresStore:
                 await broken.wait()
             finally:
                 await listener.close(timeout=2)
-            listener = await self._again()
+            self._listener = await self._again()
             self.notices.missed()
 
     async def _again(self) -> asyncpg.Connection:
         while True:
             try:
-                return await self._listener()
+                return await self._connect()
             except Exception as error:
                 if not outages.is_outage(error):
                     raise
@@ -363,6 +412,11 @@ class PostgresStore:
     async def glance(self, work: Callable[[Tx], T]) -> T:
         """Do as `read`: the driver needs no thread."""
         return await self.read(work)
+
+    async def failed(self) -> str:
+        """Wait for ever: a connection that breaks is made again."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
 
     async def close(self) -> None:
         """Close the connections."""

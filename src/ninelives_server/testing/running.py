@@ -54,12 +54,17 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 @dataclass
 class Up:
-    """A server of its own on a data directory, started and stopped as often as wanted."""
+    """A server of its own on a data directory, started and stopped as often as wanted.
+
+    Attributes:
+        program: What Python runs, before the command `up`; a test may have it break something first.
+    """
 
     data_dir: Path
     env: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     port: int = 0
+    program: tuple[str, ...] = ("-m", "ninelives_server")
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -85,7 +90,7 @@ class Up:
 
     def start(self, seconds: float = 150.0) -> "Up":
         """Start it and wait until it is ready."""
-        arguments = [sys.executable, "-m", "ninelives_server", "up", "--data-dir", str(self.data_dir)]
+        arguments = [sys.executable, *self.program, "up", "--data-dir", str(self.data_dir)]
         arguments += ["--port", str(self.port), *self.arguments]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

@@ -12,9 +12,10 @@ import os
 import shutil
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,7 @@ from temporalio.worker import Worker
 
 from ninelives.run import confine
 from ninelives.run.confine import Mode
-from ninelives_server import ids, log
+from ninelives_server import ids, log, tasks
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import SESSION_QUEUE, TEMPORAL_USER
 from ninelives_server.worker import activity, isolation, sdk, tidy
@@ -141,8 +142,8 @@ class _Life:
             supervisor = await self._supervisor(client, mode, place, stack)
             link = Link(client.url("link"), client.headers, client.context, supervisor)
             supervisor.connect(link.send)
-            await stack.enter_async_context(_background(link.run()))
-            await stack.enter_async_context(_background(_report(supervisor)))
+            await stack.enter_async_context(tasks.kept("link", link.run))
+            await stack.enter_async_context(tasks.kept("report", partial(_report, supervisor)))
             try:
                 temporal = await self._unless_stopped(_connect(config, options.name))
                 return 0 if temporal is None else await self._work(temporal, supervisor)
@@ -320,16 +321,6 @@ def _slots(given: int) -> int:
         return given
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return max(1, min(_SLOTS, free // _SESSION))
-
-
-@contextlib.asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 async def _report(supervisor: Supervisor) -> None:

@@ -315,6 +315,29 @@ async def test_what_arrives_together_is_committed_together(
     assert data.count(b'"t":"ack"') == 10
 
 
+async def test_an_answer_that_cannot_be_told_ends_its_link_and_no_other(
+    world: World, links: Links, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Its worker comes back and asks again. Nobody else's answers are lost, though they were committed together.
+    """
+    (sid, epoch), (other_sid, other_epoch) = await world.running("wrk_1"), await world.running("wrk_2")
+    worker, other = FakeWorker(links, "wrk_1"), FakeWorker(links, "wrk_2")
+    await worker.hello(**{sid: epoch})
+    await other.hello(**{other_sid: other_epoch})
+
+    def broken(*_: object) -> None:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(worker.link, "_tell", broken)
+    worker.say_all(a_record(sid, epoch))
+    other.say_all(a_record(other_sid, other_epoch))
+
+    assert (await other.hear()).type == "ack"
+    assert worker.link.is_closed
+    assert not other.link.is_closed
+
+
 async def test_a_database_that_is_away_costs_time_only(
     world: World, links: Links, monkeypatch: pytest.MonkeyPatch
 ):
