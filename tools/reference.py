@@ -30,6 +30,48 @@ def commands(
             yield from commands(command.commands[inner], inner, context)
 
 
+#: A row of the table: code, what it says, instances.
+_ROWS = (
+    ("0", "done", ["also with warnings"]),
+    (
+        "1",
+        "the thing itself failed",
+        [
+            "`deploy` (`--dry-run`, `--check`) and `project lint`: the manifest or another file is refused",
+            "`deploy --check`: a running session would part from its journal",
+            "`session start --wait`: the session has not completed",
+            "`connection test`, `connection init`: the account does not work",
+            "`doctor`: something must be put right",
+            "a name that is taken",
+        ],
+    ),
+    (
+        "2",
+        "usage: what was typed cannot be meant so",
+        [
+            "an option that there is not, a directory that is none, a value that is no JSON",
+            "`--project` with a name that no project can have",
+            "a setting with a wrong value",
+        ],
+    ),
+    ("3", "there is no such thing", ["a project or session that is not there, or not yours to see"]),
+    (
+        "4",
+        "no server, or not allowed",
+        ["no server answers", "a token that is not valid", "a role too small"],
+    ),
+)
+EXIT_CODES = "\n".join(
+    [
+        "## Exit codes\n\nAll commands have the same.\n",
+        "| code | what it says | for instance |",
+        "|---|---|---|",
+        *(f"| {code} | {meaning} | {'; '.join(instances)} |" for code, meaning, instances in _ROWS),
+        "",
+    ]
+)
+
+
 def cli_page() -> str:
     """Return docs/reference/cli.md."""
     parts = [
@@ -37,10 +79,10 @@ def cli_page() -> str:
         "",
         "Made from the program by `make reference`. A thing is named by its id or by `PROJECT/NAME`. With",
         "`-o json` a command prints exactly one JSON document on stdout (`watch`: one a line); what is meant",
-        "for people goes to stderr. Exit codes: 0 done, 1 the thing itself failed, 2 usage, 3 no such thing,",
-        "4 no server or not allowed.",
+        "for people goes to stderr.",
         "No secret is taken from a command's arguments: use `-` (standard input), `@path` or `env:NAME`.",
         "",
+        EXIT_CODES,
     ]
     for name, text in commands(cli):
         parts += [f"## {name}", "", "```text", text.replace("\b", "").rstrip(), "```", ""]

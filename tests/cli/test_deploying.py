@@ -149,10 +149,10 @@ def test_deploy_says_what_the_resolver_says_and_prints_one_document(
 
 
 def test_deploy_fails_in_the_resolvers_words(ninelives: Terminal, index: Index, tmp_path: Path) -> None:
-    """As without a stream: exit code 2, nothing on stdout, the error last on stderr."""
+    """As without a stream: exit code 1, nothing on stdout, the error last on stderr."""
     index.slow_for(2)
 
-    done = ninelives("deploy", _directory(tmp_path, "slowly>=2"), "-o", "json", code=2)
+    done = ninelives("deploy", _directory(tmp_path, "slowly>=2"), "-o", "json", code=1)
 
     assert done.out == ""
     assert "requirements.txt cannot be resolved: error" in done.err

@@ -13,6 +13,13 @@ from ninelives_server.testing.running import environment
 
 pytestmark = [pytest.mark.system]
 
+CALLS_NOTHING = """
+project:
+  name: {name}
+  triggers:
+    - {{name: hook, type: webhook, call: main.py:nope}}
+"""
+
 
 def test_done_is_0(ninelives: Terminal):
     """
@@ -47,6 +54,62 @@ def test_a_thing_that_failed_is_1(ninelives: Terminal, things: Things, command):
     assert done.err or done.out
 
 
+WRONG = {
+    "a key that is none": (
+        {"ninelives.yaml": "project:\n  name: {name}\n  colour: x\n"},
+        "unknown key 'colour'",
+    ),
+    "no manifest": ({"main.py": ""}, "ninelives init NAME"),
+    "no YAML": ({"ninelives.yaml": "project: ["}, "ninelives.yaml:"),
+    "a name that is none": ({"ninelives.yaml": "project:\n  name: not a name\n"}, "not a name"),
+    "a handler that is not there": ({"ninelives.yaml": CALLS_NOTHING, "main.py": ""}, "main.py:nope"),
+    "a package that is not there": (
+        {"ninelives.yaml": "project: {{name: {name}}}", "requirements.txt": "a b c"},
+        "requirements.txt",
+    ),
+    "a file name that is not usable": (
+        {"ninelives.yaml": "project: {{name: {name}}}", "a\\b.py": ""},
+        "not usable everywhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", list(WRONG))
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("deploy",),
+        ("deploy", "--dry-run"),
+        ("deploy", "--check"),
+        ("deploy", "-o", "json"),
+        ("project", "lint"),
+        ("project", "lint", "--offline"),
+    ],
+    ids=" ".join,
+)
+def test_a_project_that_is_refused_is_1(ninelives: Terminal, tmp_path, command, what):
+    """
+    The command was right and its directory is there: what is in it is wrong, whichever command says so.
+    """
+    files, said = WRONG[what]
+    for path, text in files.items():
+        (tmp_path / path).write_text(text.format(name=a_name()))
+
+    done = ninelives(*command, str(tmp_path), code=1)
+
+    assert said in done.out + done.err
+
+
+@pytest.mark.parametrize("command", [("deploy",), ("deploy", "--check"), ("project", "lint")], ids=" ".join)
+def test_a_project_that_is_right_is_0(ninelives: Terminal, tmp_path, command):
+    """
+    Also where there are warnings.
+    """
+    (tmp_path / "ninelives.yaml").write_text(f"project: {{name: {a_name()}}}")
+
+    ninelives(*command, str(tmp_path), code=0)
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -72,14 +135,22 @@ def test_a_thing_that_failed_is_1(ninelives: Terminal, things: Things, command):
         (("store", "set", "p", "k", '"\\ud800"'), "UTF-8"),
         (("session", "start", "p", "main.py:f", "-i", "x=NaN"), "JSON"),
         (("var", "set", "p", "K", "@/bin/sh"), "UTF-8"),
+        (("deploy", "{files}", "--project", "not a name"), "not a name"),
+        (("project", "lint", "{files}", "--project", "not a name"), "not a name"),
+        (("explain", "{files}/main.py", "--python", "/no/python"), "/no/python"),
+        (("explain", "/no/such/file.py"), "/no/such/file.py"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-def test_a_mistake_in_the_command_is_2(ninelives: Terminal, command, said):
+def test_a_mistake_in_the_command_is_2(ninelives: Terminal, tmp_path, command, said):
     """
     The message names what was typed or what could be typed instead.
     """
-    assert said in ninelives(*command, code=2).err
+    (tmp_path / "ninelives.yaml").write_text("project: {name: good}")
+    (tmp_path / "main.py").write_text("print()")
+    words = (word.replace("{files}", str(tmp_path)) for word in command)
+
+    assert said in ninelives(*words, code=2).err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ The address is `NINELIVES_SERVER_URL`, else the one in `DIR/server.json` (writte
 
 import json
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote
@@ -23,6 +23,8 @@ NO_SUCH_THING = 3
 NO_SERVER = 4  # or not allowed
 
 
+#: Fields of a refusal that were typed; `None`: all.
+_Typed = frozenset[str] | None
 #: Answers of a server or a proxy for a moment in which it cannot serve.
 _FOR_NOW = {502, 503, 504}
 
@@ -83,7 +85,8 @@ class Client:
         """Call the API and return the answer's JSON, or `None` for an empty one.
 
         Raises:
-            Stop: The server is not there (4), does not allow it (4), has no such thing (3) or refuses (1, 2).
+            Stop: The server is not there (4), does not allow it (4), has no such thing (3) or refuses: what
+                was typed (2), or the files that it was sent as `content` (1).
         """
         query = {name: str(value) for name, value in (params or {}).items() if value is not None}
         answer = self._answer(method, path, json=body, content=content, params=query)
@@ -107,7 +110,7 @@ class Client:
         except ValueError as error:
             fail(f"that cannot be sent as JSON: {error}", USAGE)
         if not answer.is_success:
-            _refused(answer)
+            _refused(answer, _typed(more))
         return answer
 
     def stream(self, path: str) -> Iterator[Any]:
@@ -141,14 +144,14 @@ class Client:
                 "POST", "/deploys", content=content, params=query, headers=headers
             ) as answer:
                 if answer.headers.get("content-type", "").startswith("text/event-stream"):
-                    return _deployed(answer, said)
+                    return _deployed(answer, said, _typed({"content": content, "params": query}))
                 answer.read()
         except httpx2.ConnectError as error:
             raise self._not_there(error) from None
         except httpx2.HTTPError as error:
             raise self._broke(error) from None
         if not answer.is_success:
-            _refused(answer)
+            _refused(answer, _typed({"content": content, "params": query}))
         return answer.json()
 
     def _not_there(self, error: httpx2.HTTPError) -> Broken:
@@ -196,13 +199,13 @@ class Client:
         fail(f"project {project!r} has no {name!r}; it has: {names}", NO_SUCH_THING)
 
 
-def _deployed(answer: httpx2.Response, said: Callable[[str], None]) -> Any:
+def _deployed(answer: httpx2.Response, said: Callable[[str], None], typed: _Typed) -> Any:
     """Return the document at the end of a deploy's events."""
     for name, data in _events(answer):
         if name == "deployed":
             return data
         if name == "problem":
-            _refuse(str(data["detail"]), data["status"])
+            _refuse(data, data["status"], typed)
         said(data.get("resolver_log", ""))
     raise Broken("the server ended its answer before the deploy was done", NO_SERVER)
 
@@ -220,23 +223,33 @@ def _events(answer: httpx2.Response) -> Iterator[tuple[str, Any]]:
             name = data = ""
 
 
-def _exit_code(status: int) -> int:
-    codes = {401: NO_SERVER, 403: NO_SERVER, 421: NO_SERVER, 404: NO_SUCH_THING, 400: USAGE, 422: USAGE}
-    return codes.get(status, FAILED)
+def _typed(request: Mapping[str, Any]) -> _Typed:
+    """Return which fields of a refusal were typed: of a request with files only its parameters."""
+    if request.get("content") is None:
+        return None
+    return frozenset({"name"}) if "project" in request["params"] else frozenset()
 
 
-def _refused(answer: httpx2.Response) -> NoReturn:
+def _exit_code(status: int, fields: Iterable[str] = (), typed: _Typed = None) -> int:
+    if status in {400, 422}:
+        return USAGE if typed is None or typed.intersection(fields) else FAILED
+    return {401: NO_SERVER, 403: NO_SERVER, 421: NO_SERVER, 404: NO_SUCH_THING}.get(status, FAILED)
+
+
+def _refused(answer: httpx2.Response, typed: _Typed = None) -> NoReturn:
     try:
-        detail = str(answer.json().get("detail", answer.text))
-    except ValueError:
-        detail = f"the server answered {answer.status_code}: {answer.text[:300]}"
-    _refuse(detail, answer.status_code)
+        problem = answer.json()
+        problem = {"detail": answer.text, **problem}
+    except (TypeError, ValueError):
+        problem = {"detail": f"the server answered {answer.status_code}: {answer.text[:300]}"}
+    _refuse(problem, answer.status_code, typed)
 
 
-def _refuse(detail: str, status: int) -> NoReturn:
+def _refuse(problem: Mapping[str, Any], status: int, typed: _Typed) -> NoReturn:
+    detail, code = str(problem["detail"]), _exit_code(status, problem.get("fields") or (), typed)
     if status in _FOR_NOW:
-        raise Broken(detail, _exit_code(status))
-    fail(detail, _exit_code(status))
+        raise Broken(detail, code)
+    fail(detail, code)
 
 
 def connect(data_dir: Path | None = None) -> Client:

@@ -11,6 +11,7 @@ import click
 
 import ninelives
 from ninelives_server.cli import output as out
+from ninelives_server.cli.client import USAGE, Stop
 
 #: Importing a project's libraries takes its time. seconds
 _PATIENCE = 120
@@ -58,7 +59,7 @@ def _asked(python: str, file: Path, root: Path) -> dict[str, Any]:
         )
     except OSError as error:
         message = f"{python} does not start ({error.strerror}); name an interpreter with --python"
-        raise click.ClickException(message) from None
+        raise Stop(message, USAGE) from None
     if done.returncode:
         raise click.ClickException(f"{python}: {(done.stderr.strip().splitlines() or ['no reason'])[-1]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
