@@ -260,6 +260,12 @@ def _of_the_class(placeholder: Placeholder, lost: Lost, name: str) -> Any:
         return getattr(cls, name)
     elif callable(found):
         return Method(placeholder, name, found)
+    elif found is None and lost.about["what"] in {"iterator", "other"}:
+        # The class looks it up in a part, as the pipe in what `os.popen` returns.
+        looks_up = inspect.getattr_static(cls, "__getattr__", None)
+        with suppress(AttributeError, LiveValueLost):
+            if isinstance(looks_up, types.FunctionType):
+                return looks_up(placeholder, name)
     return getattr(lost.real(), name)
 
 

@@ -470,3 +470,25 @@ def test_a_function_of_the_project_that_cannot_be_made_again_is_lost(harness, pr
 
     assert again.error["type"] == "LiveValueLost"
     assert "step main.lost" in again.error["message"]
+
+
+def test_what_a_class_looks_up_in_a_part_is_replayed(harness, program):
+    """The pipe that `os.popen` wraps is read through `__getattr__`: what was read is recorded, and nothing is lost."""
+    made = program(
+        """
+        import os
+
+        def main(event):
+            with os.popen("echo one; echo two; exit 3") as pipe:
+                print(pipe.readline().strip())
+                return pipe.read()
+        """
+    )
+    journal = Journal()
+    whole = harness.run(made, journal)
+    count = len(journal.rows)
+
+    again = harness.run(made, journal)
+
+    assert (again.state, again.result, again.prints) == ("completed", "two\n", "one\n")
+    assert (whole.result, len(journal.rows)) == ("two\n", count)
