@@ -76,11 +76,19 @@ WEBHOOK = {
         "[3, 1, 2].sort() == [1, 2, 3] && [1, 1].distinct() == [1]",
         "[1, [2, 3]].flatten() == [1, 2, 3] && lists.range(3) == [0, 1, 2]",
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [1, 2].reverse() == [2, 1]",
+        # optional values
+        'data.?Missing.orValue("none") == "none" && data.?Status.orValue("none") == data.Status',
+        "!data.?Missing.?Deeper.hasValue() && data.?Name.?LastName.hasValue()",
+        'data[?"Missing"] == optional.none() && data[?"Status"] == optional.of(data.Status)',
+        "data.ChangeEventHeader.recordIds[?7].or(data.?Status).value() == data.Status",
+        'optional.ofNonZeroValue("").optMap(x, x + "!").orValue("empty") == "empty"',
+        '{?"a": data.?Missing} == {} && [?data.?Missing, ?data.?Status] == [data.Status]',
+        "data.ChangeEventHeader.changedFields.first().hasValue() && ![].last().hasValue()",
     ],
 )
 def test_an_expression_of_the_language_and_its_extensions_is_evaluated(expression):
     """
-    Existing projects rely on CEL with strings, math, encoders, bindings, sets and lists.
+    Existing projects rely on CEL with strings, math, encoders, bindings, sets and lists; optional values are ours.
     """
     assert FILTERS.check(expression) is None
     assert FILTERS.matches(expression, CHANGE, "lead") is True
@@ -121,6 +129,9 @@ def test_no_filter_matches_everything(expression):
         ("data.x == 1 && evnt_type == 'a'", "1:16: undeclared reference to 'evnt_type'"),
         ("event_type", "the filter yields string"),
         ("1 + 1", "the filter yields int"),
+        ("data.?Status", "the filter yields optional_type<dyn>; end it with .hasValue() or .orValue(…)"),
+        ("optional.of(true)", "the filter yields optional_type<bool>; end it with .hasValue()"),
+        ("[data.?x].unwrapOpt() == []", "undeclared reference to 'unwrapOpt'"),
         ("'a' == 1", "found no matching overload"),
         ("event_type.nope()", "undeclared reference to 'nope'"),
         ("x" * 20_000, "20000 characters"),
@@ -150,6 +161,8 @@ def test_a_wrong_expression_is_named_with_its_place(expression, message):
         ("data.ChangeEventHeader.recordIds[7] == ''", "index=7 size=1"),
         ("data.Status.matches('(')", "invalid regular expression"),
         ("data.Status > 5", "No matching overloads"),
+        ("data.?Missing.value() == 1", "the value is missing: optional.none() has none; use .orValue(…)"),
+        ("data.?Status.?x.hasValue()", "No matching overloads"),
         ("lists.range(9000).all(a, lists.range(9000).all(b, true))", "Iteration budget exceeded"),
     ],
 )

@@ -1,7 +1,7 @@
 """Filters of triggers and subscriptions: CEL over `data` and `event_type`, yielding a bool. Keys likewise.
 
 The language is https://cel.dev with the extensions that AutoKitteh's projects rely on: strings, math,
-encoders, bindings, sets and lists. The library stops an expression after a budget of iterations, and its
+encoders, bindings, sets and lists; and with its optional values. The library stops an expression after a budget of iterations, and its
 regular expressions are linear (RE2), so a filter cannot hold up the server.
 """
 
@@ -30,7 +30,7 @@ class Filters:
     def __init__(self) -> None:
         self._env = cel.NewEnv(
             variables={"data": cel.Type.Map(cel.Type.STRING, cel.Type.DYN), "event_type": cel.Type.STRING},
-            config=cel.NewEnvConfigFromYaml("extensions: [{name: sets}, {name: lists}]"),
+            config=cel.NewEnvConfigFromYaml("extensions: [{name: sets}, {name: lists}, {name: optional}]"),
             extensions=[
                 ext_strings.ExtStrings(),
                 ext_math.ExtMath(),
@@ -103,10 +103,10 @@ class Filters:
         program = self._programs(expression)
         found = program.return_type()
         if found not in (cel.Type.BOOL, cel.Type.DYN):
-            raise Invalid(
-                f"the filter yields {found.name().lower()}; compare it with something to get a bool",
-                code="filter_invalid",
-            )
+            kind = found.name().lower()
+            is_optional = kind.startswith("optional_type")
+            way = "end it with .hasValue() or .orValue(…)" if is_optional else "compare it with something"
+            raise Invalid(f"the filter yields {kind}; {way} to get a bool", code="filter_invalid")
         return program
 
     def _compile(self, expression: str) -> Any:
@@ -149,6 +149,8 @@ def _plain(text: str) -> str:
     if message.startswith("Key not found in map"):
         key = message.rpartition(":")[2].strip().strip('"')
         return f"the event has no {key!r}; write `has(…) &&` before its use where it may be missing"
+    if message.startswith("optional.none() dereference"):
+        return "the value is missing: optional.none() has none; use .orValue(…) where it may be so"
     return message
 
 
