@@ -88,7 +88,7 @@ WEBHOOK = {
 )
 def test_an_expression_of_the_language_and_its_extensions_is_evaluated(expression):
     """
-    Existing projects rely on CEL with strings, math, encoders, bindings, sets and lists; optional values are ours.
+    Existing projects rely on strings, math, encoders, bindings, sets and lists; optional values are ours.
     """
     assert FILTERS.check(expression) is None
     assert FILTERS.matches(expression, CHANGE, "lead") is True

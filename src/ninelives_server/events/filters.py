@@ -1,8 +1,8 @@
 """Filters of triggers and subscriptions: CEL over `data` and `event_type`, yielding a bool. Keys likewise.
 
-The language is https://cel.dev with the extensions that AutoKitteh's projects rely on: strings, math,
-encoders, bindings, sets and lists; and with its optional values. The library stops an expression after a budget of iterations, and its
-regular expressions are linear (RE2), so a filter cannot hold up the server.
+The language is https://cel.dev with the extensions that AutoKitteh's projects rely on (strings, math,
+encoders, bindings, sets and lists) and optional values. The library stops an expression after a budget of
+iterations, and its regular expressions are linear (RE2), so a filter cannot hold up the server.
 """
 
 import math
