@@ -4,7 +4,7 @@ The schema: migrations bring a database to the tables that the code knows, and a
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from ninelives_server.errors import SetupError
-from ninelives_server.store import schema
+from ninelives_server.store import schema, workers
+from ninelives_server.store.columns import Utc
 from ninelives_server.store.core import PostgresStore, SqliteStore, Store
 from ninelives_server.store.tables import metadata
 
@@ -66,7 +67,7 @@ async def test_migrations_make_the_tables_of_the_code(empty):
     assert await with_store(empty, compare) == []
 
 
-@pytest.mark.parametrize("older", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("older", ["0001", "0002", "0003", "0004"])
 async def test_a_database_of_an_older_schema_is_upgraded_with_what_is_in_it(empty, older: str):
     """
     Rows stay, and the tables are those of the code afterwards.
@@ -82,6 +83,21 @@ async def test_a_database_of_an_older_schema_is_upgraded_with_what_is_in_it(empt
         return kept, compare_metadata(MigrationContext.configure(tx.connection), metadata)
 
     assert await with_store(empty, look) == (["acme"], [])
+
+
+async def test_workers_of_an_older_schema_have_said_no_release(empty):
+    """
+    What the row of a worker tells of it is what its link has said before the upgrade.
+    """
+    await upgraded_to(empty, "0004")
+    row = "INSERT INTO workers (id, name, slots, python, isolation, connected_at, seen_at) VALUES ('wrk_1', 'w', 4, "
+    made = sa.text(f"{row}'3.11', 'none', :now, :now)").bindparams(sa.bindparam("now", NOW, Utc))
+    await with_store(empty, lambda tx: tx.connection.execute(made))
+
+    await schema.migrated(*empty)
+    [worker] = await with_store(empty, lambda tx: workers.listing(tx, seen_within=timedelta(days=36500)))
+
+    assert (worker.id, worker.release, worker.semantics) == ("wrk_1", "", [])
 
 
 async def test_a_missing_migration_would_be_noticed(empty):

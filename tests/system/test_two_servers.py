@@ -1,6 +1,7 @@
 """Two servers on one PostgreSQL and one Temporal, each with a worker of its own: who gets what waits for room."""
 
 import asyncio
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -83,6 +84,7 @@ def test_both_take_what_waits_and_one_takes_over_from_the_other(servers, outside
     _, temporal = outside
     one.cli("deploy", str(PROJECT))
     running.until("both workers", lambda: len(one.call("GET", "/workers")["items"]) == 2)
+    releases = [worker["release"] for worker in one.call("GET", "/workers")["items"]]
     if is_away:
         os.kill(temporal._process.pid, signal.SIGSTOP)
     try:
@@ -115,3 +117,4 @@ def test_both_take_what_waits_and_one_takes_over_from_the_other(servers, outside
     )
     arrived = Counter(key for key, _ in counter.arrivals if key.startswith("a"))
     assert set(arrived.values()) == {1}
+    assert releases == [importlib.metadata.version("ninelives")] * 2

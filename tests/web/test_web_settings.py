@@ -104,7 +104,9 @@ async def test_workers_are_listed_with_their_slots_in_use(site: Site):
     """
     before = await site.text("/settings")
     await site.services.store.write(
-        lambda tx: workers.connected(tx, "wrk-1", name="big", slots=4, python="3.11", isolation="landlock")
+        lambda tx: workers.connected(
+            tx, "wrk-1", name="big", slots=4, python="3.11", isolation="landlock", release="3.4.5"
+        )
     )
     project, _ = await site.project()
     await site.claim((await site.session(project)).id)
@@ -115,4 +117,5 @@ async def test_workers_are_listed_with_their_slots_in_use(site: Site):
     assert "No worker is connected" in before
     assert "1 of 4" in after
     assert "landlock" in after
+    assert "3.4.5" in after
     assert (listed.name, listed.used, listed.slots) == ("big", 1, 4)

@@ -1,6 +1,7 @@
 """Sessions that a worker is given over its link, and the room that they take."""
 
 import asyncio
+import importlib.metadata
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ async def test_a_given_session_runs_to_its_end(bench, server: FakeServer) -> Non
     await until(lambda: not bench.supervisor.session_ids)
 
     assert server.hellos[0]["takes"] is True
+    assert server.hellos[0]["release"] == importlib.metadata.version("ninelives")
     assert (row.names(), row.result) == (["one"], b'{"ok": true}')
     assert bench.supervisor.room == 20
 

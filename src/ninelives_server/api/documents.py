@@ -352,6 +352,7 @@ class WorkerDoc(Document):
     used: int = Field(description="sessions that it runs now")
     python: str
     isolation: str = Field(description="`mount_namespace`, `landlock` or `none`")
+    release: str = Field(description="the version of its Ninelives; empty where it did not say")
     connected_at: datetime
     seen_at: datetime
 

@@ -424,7 +424,7 @@ def _token_said() -> str:
 def list_workers(output: str) -> None:
     """List the workers that are there now, with their slots in use."""
     page = connect().call("GET", "/workers")
-    columns = ("id", "name", "used", "slots", "isolation", "python", "connected_at")
+    columns = ("id", "name", "used", "slots", "isolation", "python", "release", "connected_at")
     out.document(
         output, page, out.table(columns, "no worker is connected; start one with `ninelives worker`")
     )

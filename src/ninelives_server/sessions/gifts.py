@@ -124,9 +124,9 @@ class Gifts:
     async def _tell(self) -> None:
         """Write down why those wait that no connected worker can run, where that has changed."""
         kinds = {link.kind for link in self._links.values()}
-        # Of other servers' workers we do not know the release; most probably it is one that we know.
-        rules = frozenset().union(*(kind.carried for kind in kinds))
-        kinds |= {Kind(worker.python, rules) for worker in self._others}
+        # One whose row says nothing of it has, most probably, a release that we know.
+        rules = frozenset[int]().union(*(kind.carried for kind in kinds))
+        kinds |= {Kind(other.python, frozenset(other.semantics) or rules) for other in self._others}
         reasons = {sid: needs.reason(wanted, kinds) for sid, wanted in self.crowd.choosy().items()}
         news = {sid: said for sid, said in reasons.items() if self._told.get(sid) != said}
         if news:

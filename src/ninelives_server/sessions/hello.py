@@ -14,6 +14,7 @@ class Hello(NamedTuple):
         sessions: Those it still runs, with their epochs.
         semantics: The versions that its release has; the first release did not say.
         takes: It runs what it is given unasked; the first release did not, and one that stops does not.
+        release: The version of its Ninelives; earlier ones did not say.
         begins: It says when the code of a session that is not durable begins, and waits for the answer.
     """
 
@@ -26,6 +27,7 @@ class Hello(NamedTuple):
     semantics: frozenset[int]
     takes: bool
     begins: bool
+    release: str
 
 
 def of_frame(frame: Frame) -> Hello:
@@ -46,6 +48,7 @@ def of_frame(frame: Frame) -> Hello:
             semantics=frozenset(map(int, head.get("semantics") or [1])),
             takes=bool(head.get("takes")),
             begins=bool(head.get("begins")),
+            release=str(head.get("release") or ""),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"the worker's hello cannot be read: {error}") from error

@@ -202,6 +202,8 @@ class Links:
                 slots=hello.slots,
                 python=hello.python,
                 isolation=hello.isolation,
+                release=hello.release,
+                semantics=hello.semantics,
             )
         )
         link.send("welcome", worker_id=worker_id)

@@ -60,6 +60,8 @@ class WorkerDetail:
 
     Attributes:
         used: Sessions that it runs now.
+        release: The version of its Ninelives; empty where it did not say.
+        semantics: The versions of the semantics that this one has; empty where they are not known.
     """
 
     id: str
@@ -70,6 +72,8 @@ class WorkerDetail:
     connected_at: datetime
     seen_at: datetime
     gone_at: datetime | None
+    release: str
+    semantics: list[int]
     used: int
 
 

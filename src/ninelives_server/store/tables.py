@@ -484,6 +484,9 @@ workers = sa.Table(
     sa.Column("slots", sa.Integer, nullable=False),
     sa.Column("python", sa.String(40), nullable=False),
     sa.Column("isolation", sa.String(40), nullable=False),  # mount_namespace, landlock, none
+    # With defaults of the database: a server of an earlier release writes rows without them.
+    sa.Column("release", sa.String(40), nullable=False, server_default=""),  # its version; empty: did not say
+    sa.Column("semantics", sa.JSON, nullable=False, server_default="[]"),  # versions that it carries, if told
     sa.Column("connected_at", Utc, nullable=False),
     sa.Column("seen_at", Utc, nullable=False),
     sa.Column("gone_at", Utc),

@@ -1,5 +1,6 @@
 """Workers as the servers know them: when each was last heard of, by the database's clock."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ class Worker(NamedTuple):
 
     Attributes:
         isolation: What keeps project code from the server's keys: `mount_namespace`, `landlock`, `none`.
+        release: The version of its Ninelives; empty where it did not say.
+        semantics: The versions of the semantics that its release has; empty where they are not known.
         gone_at: When its sessions were taken from it; `None` while it may still hold some.
     """
 
@@ -26,15 +29,29 @@ class Worker(NamedTuple):
     connected_at: datetime
     seen_at: datetime
     gone_at: datetime | None
+    release: str
+    semantics: list[int]
 
 
-def connected(tx: Tx, worker_id: str, *, name: str, slots: int, python: str, isolation: str) -> None:
+def connected(
+    tx: Tx,
+    worker_id: str,
+    *,
+    name: str,
+    slots: int,
+    python: str,
+    isolation: str,
+    release: str = "",
+    semantics: Collection[int] = (),
+) -> None:
     """Write down that a worker has a link."""
     values = {
         "name": name[:200],
         "slots": slots,
         "python": python[:40],
         "isolation": isolation[:40],
+        "release": release[:40],
+        "semantics": sorted(semantics),
         "connected_at": tx.now,
         "seen_at": tx.now,
         "gone_at": None,

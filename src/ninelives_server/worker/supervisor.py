@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ class Supervisor:
             "slots": who.slots,
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             "isolation": who.isolation,
+            "release": version("ninelives"),
             "semantics": sorted(semantics.CARRIED),
             "takes": not self.is_stopping,
             "begins": True,

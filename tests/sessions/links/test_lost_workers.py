@@ -381,7 +381,7 @@ async def test_what_is_claimed_while_a_worker_comes_back_stays_its_own(
     worker = FakeWorker(links)
     worker.say("claim", sid=session.id, activity_id="turn-1", attempt=1)
     worker.link.worker_id = worker.worker_id
-    hello = Hello(worker.worker_id, "w", 4, PYTHON, "none", {}, CARRIED, takes=True, begins=True)
+    hello = Hello(worker.worker_id, "w", 4, PYTHON, "none", {}, CARRIED, takes=True, begins=True, release="")
     monkeypatch.setattr(links, "_store", SimpleNamespace(read=look))
     await links._reconcile(worker.link, hello, None)
     monkeypatch.undo()

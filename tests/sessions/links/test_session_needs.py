@@ -172,6 +172,26 @@ async def test_a_session_of_a_newer_release_says_so(world: World, links: Links):
     assert await world.state(sid) is SessionState.RUNNING
 
 
+async def test_what_workers_of_another_server_have_is_known(
+    world: World, links: Links, scheduler: Scheduler, tokens: Tokens
+):
+    """
+    Of each its release is shown, and a session that one of them could run does not say that nobody can.
+    """
+    sid = await interrupted(world)
+    await needs_rules(world, sid, NEWER)
+    async with serving(world, scheduler, tokens, beat=0.05) as here:
+        await a_worker(here, "wrk_older", release="3.0.0")
+        here.give(sid)
+        await says(world, sid, f"needs semantics version {NEWER}; connected workers carry {SEMANTICS}")
+        await a_worker(links, "wrk_newer", release="4.0.0", semantics=[SEMANTICS, NEWER])
+
+        await says(world, sid, "waits for a free slot of a worker")
+        listed = await here.workers()
+
+    assert {worker.id: worker.release for worker in listed} == {"wrk_older": "3.0.0", "wrk_newer": "4.0.0"}
+
+
 async def test_the_list_says_so_too(world: World, links: Links):
     """
     Of a fork, which has records before it has started, as well: it is not about to start.
