@@ -325,7 +325,7 @@ async def test_temporal_keeps_the_time_of_a_session_that_it_never_saw_before(
     at = world.journal.clock.now() + timedelta(seconds=3)
     await world.journal.commit([world.park(sid, epoch, at)])
 
-    server.starter.rest(sid)
+    server.starter.ask(sid)
     await host.until(lambda: (sid, 2) in host.began)
 
     assert host.refused == []
@@ -342,7 +342,7 @@ async def test_temporal_forgets_a_session_that_ended_elsewhere(
     server.starter.give = lambda _: True
     sid, epoch = await world.running("wrk_other")
     await world.journal.commit([world.park(sid, epoch, world.journal.clock.now() + timedelta(days=30))])
-    server.starter.rest(sid)
+    server.starter.ask(sid)
     async with asyncio.timeout(60):
         while not await server.engine.is_running(sid):
             await asyncio.sleep(0.05)

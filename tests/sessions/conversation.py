@@ -26,8 +26,7 @@ class Scheduler:
 
     Attributes:
         woken: Sessions that should run, by whichever way.
-        sought: Those for which Temporal is to find a worker.
-        resting: Those that it is to wake when they are due.
+        sought: Those that Temporal is to care for: to find a worker, or to wake when they are due.
         ended: Those that it need not care for any more.
     """
 
@@ -35,7 +34,6 @@ class Scheduler:
         self.failed: list[tuple[str, str]] = []
         self.woken: list[str] = []
         self.sought: list[str] = []
-        self.resting: list[str] = []
         self.ended: list[str] = []
         self.asked = asyncio.Event()
 
@@ -49,10 +47,6 @@ class Scheduler:
 
     def ask(self, session_id: str) -> None:
         self.sought.append(session_id)
-        self.asked.set()
-
-    def rest(self, session_id: str) -> None:
-        self.resting.append(session_id)
         self.asked.set()
 
     def over(self, session_id: str) -> None:

@@ -156,11 +156,10 @@ class Starter:
         self._offers.put(session_id, _Way.WAKE)
 
     def ask(self, session_id: str) -> None:
-        """Have Temporal find a worker for a session: none of ours can take it."""
-        self._requests.put(session_id, _Way.WAKE)
+        """Have Temporal care for a session: find it a worker, or wake it when it is due if it is parked.
 
-    def rest(self, session_id: str) -> None:
-        """Have Temporal wake a parked session when it is due."""
+        Which of them, the workflow sees for itself: it looks first (`engine.workflow`).
+        """
         self._requests.put(session_id, _Way.WAKE)
 
     def over(self, session_id: str) -> None:

@@ -44,11 +44,7 @@ class Scheduler(Protocol):
         ...
 
     def ask(self, session_id: str) -> None:
-        """Have Temporal find a worker for a session: none of ours can take it."""
-        ...
-
-    def rest(self, session_id: str) -> None:
-        """Have Temporal wake a parked session when it is due."""
+        """Have Temporal care for a session: find it a worker, or wake it when it is due if it is parked."""
         ...
 
     def over(self, session_id: str) -> None:
@@ -300,9 +296,7 @@ class Link:
             then = None
             if isinstance(answer, Claimed):
                 await self._hand_out(session_id, answer, None, is_sought=is_sought)
-            elif answer.why == "parked":
-                then = scheduler.rest
-            elif answer.why == "failed":
+            elif answer.why in {"parked", "failed"}:
                 then = scheduler.ask
         finally:
             if then is not None:
@@ -448,7 +442,7 @@ class Link:
         scheduler = self._parts.scheduler
         match answer:
             case records.Parked():
-                scheduler.rest(op.session_id)
+                scheduler.ask(op.session_id)
             case records.Buried("retry", delay):
                 asyncio.get_running_loop().call_later(delay, scheduler.wake, op.session_id)
             case _ if held.epoch > 1 or held.is_sought:

@@ -51,7 +51,7 @@ async def test_a_session_runs_without_temporal(world: World, links: Links, sched
     assert (ack.type, done.type) == ("ack", "done_ok")
     assert await world.state(session.id) is SessionState.COMPLETED
     assert worker.link.held == {}
-    assert (scheduler.woken, scheduler.sought, scheduler.resting, scheduler.ended) == ([], [], [], [])
+    assert (scheduler.woken, scheduler.sought, scheduler.ended) == ([], [], [])
 
 
 async def test_of_a_session_that_parks_temporal_keeps_the_time(
@@ -66,7 +66,7 @@ async def test_of_a_session_that_parks_temporal_keeps_the_time(
 
     worker.say("park", sid=session.id, ep=1, i=1, until=4102444800.0, awaits=["*"])
     parked = await worker.hear()
-    resting = list(scheduler.resting)
+    sought = list(scheduler.sought)
     await world.store.write(
         lambda tx: sessions.request_stop(tx, session.id, {"by": "u", "reason": "", "kill": False})
     )
@@ -74,7 +74,7 @@ async def test_of_a_session_that_parks_temporal_keeps_the_time(
     worker.say("done", b"1", sid=session.id, ep=2, i=1, state="stopped", error=None)
     await worker.hear()
 
-    assert (parked.type, resting) == ("parked", [session.id])
+    assert (parked.type, sought) == ("parked", [session.id])
     assert scheduler.ended == [session.id]
 
 
@@ -267,7 +267,7 @@ async def test_what_somebody_runs_already_is_not_given_twice(
             await asyncio.sleep(0.01)
 
     assert worker.link.held == {}
-    assert (scheduler.sought, scheduler.resting) == ([], [])
+    assert scheduler.sought == []
 
 
 async def test_a_session_that_is_not_due_is_left_to_temporals_timer(
@@ -284,7 +284,7 @@ async def test_a_session_that_is_not_due_is_left_to_temporals_timer(
     assert links.give(sid)
     await asyncio.wait_for(scheduler.asked.wait(), PATIENCE)
 
-    assert scheduler.resting == [sid]
+    assert scheduler.sought == [sid]
 
 
 async def test_what_cannot_be_claimed_here_is_left_to_temporal(
