@@ -6,7 +6,7 @@ library's method is compared by its pickle, where it has one: a workbook that go
 replay too.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -217,11 +217,16 @@ def restore(target: Any, state: Any) -> None:
 
 
 def _fill(container: Any, items: Any) -> None:
+    """Give a container its contents; methods of its own class would do more, as `Counter.update` counts."""
     if isinstance(container, list | bytearray):
         container[:] = items
-    elif isinstance(container, dict | set):
-        container.clear()
-        container.update(items)
+    elif isinstance(container, dict):
+        base = OrderedDict if isinstance(container, OrderedDict) else dict
+        base.clear(container)
+        base.update(container, items)
+    elif isinstance(container, set):
+        set.clear(container)
+        set.update(container, items)
     elif isinstance(container, deque):
         container.clear()
         container.extend(items)

@@ -1,12 +1,14 @@
 """Masks, previews, records of values and of errors: single rules."""
 
+import copy
 import json
 import sys
 import threading
 import types
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 
 import httpx2
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,6 +201,39 @@ def test_changed_containers_are_changed_in_place(before, after):
     assert found is again_rows
     assert again_index["rows"] is again_rows
     assert again_rows == after
+
+
+class Loud(dict):
+    """A dictionary with habits of its own."""
+
+    def update(self, *_args, **_kwargs):
+        raise AssertionError("nobody has asked for an update")
+
+
+@pytest.mark.parametrize(
+    ("before", "more"),
+    [
+        (Counter("aab"), {"b": 5}),
+        (OrderedDict(a=1, b=2), {"c": 3}),
+        (defaultdict(list, a=[1]), {"b": [2]}),
+        (Loud(a=1), {"b": 2}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_dictionaries_of_other_classes_get_the_items_that_they_had(before, more):
+    """On the first run and in a replay; a Counter counts nothing anew."""
+    here, there = copy.copy(before), copy.copy(before)
+    tracked = changes.track((here,), {}, Digests(), lambda _cls: False)
+    tracked.look()
+    for key, value in more.items():
+        here[key] = value
+    expected = list(here.items())
+
+    outcome = codec().value(None, tracked)
+    codec().read(outcome.body, changes.track((there,), {}, Digests(), lambda _cls: False).containers)
+
+    assert list(here.items()) == list(there.items()) == expected
+    assert type(there) is type(before)
 
 
 # --- errors ---------------------------------------------------------------------------------------------
