@@ -3,7 +3,7 @@
 Containers and objects of the project's classes are compared by digest, up to a size. Whatever they reach
 keeps its identity: it is recorded as a number, the place in a walk that a replay repeats. The receiver of a
 library's method is compared by its pickle, where it has one: a workbook that got a row has that row after a
-replay too.
+replay too. So are arguments of some libraries' classes that only hold data: a data frame, an XML element.
 """
 
 from collections import OrderedDict, deque
@@ -23,6 +23,29 @@ _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 #: Receivers whose pickle is larger are not compared. bytes
 _RECEIVER_LIMIT = 256_000
+#: The same of arguments that hold data. bytes
+_DATA_LIMIT = 1_000_000
+
+#: Classes that the project did not write and whose objects only hold data, with what is derived from them.
+_DATA = frozenset(
+    {
+        "argparse.Namespace",
+        "collections.ChainMap",
+        "collections.UserDict",
+        "collections.UserList",
+        "configparser.RawConfigParser",
+        "email.message.Message",
+        "numpy.ndarray",
+        "pandas.DataFrame",
+        "pandas.Series",
+        "pandas.core.frame.DataFrame",
+        "pandas.core.series.Series",
+        "types.SimpleNamespace",
+        "xml.etree.ElementTree.Element",
+    }
+)
+#: Stands in the place of a receiver where there is none.
+_NOBODY = object()
 
 
 class Pickles(Protocol):
@@ -47,12 +70,14 @@ class Tracked:
 
     Attributes:
         containers: All that are reached, in the order of a walk; the numbers in a record are places here.
+        targets: What a record may change: the containers, the place of the receiver, then arguments that hold
+            data. Their numbers are beyond what a release knew that did not compare them: it passes them over.
         has_lost_receiver: The receiver could be recorded before the call, and cannot be any more.
     """
 
     __slots__ = (
-        "_before", "_digests", "_pickles", "_reach", "_receiver", "_receiver_before", "_roots", "containers",
-        "has_lost_receiver",
+        "_before", "_data", "_data_before", "_digests", "_pickles", "_reach", "_receiver", "_receiver_before",
+        "_roots", "containers", "has_lost_receiver", "targets",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +87,7 @@ class Tracked:
         digests: Digests,
         has_fields: Callable[[type], bool],
         pickles: Pickles | None,
+        data: Sequence[Any] = (),
     ) -> None:
         self._pickles = pickles
         self._digests = digests
@@ -74,8 +100,12 @@ class Tracked:
             begin = len(self.containers)
             _walk(root, self.containers, seen, has_fields)
             self._reach.append(range(begin, len(self.containers)))
+        place = [_NOBODY] if receiver is None else [receiver]
+        self.targets = [*self.containers, *place, *data]
         if receiver is not None:
             self.containers.append(receiver)  # always the last
+        self._data = data
+        self._data_before: list[bytes | None] = []
         self._before: list[bytes | None] = []
         self._receiver_before: bytes | None = None
         self.has_lost_receiver = False
@@ -85,6 +115,7 @@ class Tracked:
         self._before = [self._digest(root) for root in self._roots]
         if self._receiver is not None:
             self._receiver_before = _pickled(self._receiver, self._pickles)
+        self._data_before = [_pickled(value, self._pickles, _DATA_LIMIT) for value in self._data]
 
     def _digest(self, root: Any) -> bytes | None:
         try:
@@ -102,6 +133,11 @@ class Tracked:
         self.has_lost_receiver = after is None and self._receiver_before is not None
         if after is not None and after != self._receiver_before:
             found.append((len(self.containers) - 1, Whole(after)))
+        first = len(self.targets) - len(self._data)
+        for index, (value, was) in enumerate(zip(self._data, self._data_before, strict=True), start=first):
+            now = None if was is None else _pickled(value, self._pickles, _DATA_LIMIT)
+            if now is not None and now != was:
+                found.append((index, Whole(now)))
         return found
 
 
@@ -114,17 +150,18 @@ def track(
     pickles: Pickles | None = None,
 ) -> Tracked | None:
     """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
-    roots = [value for value in args if type(value) not in _SCALARS and _can_change(value, has_fields)]
-    if kwargs:
-        roots += [v for v in kwargs.values() if type(v) not in _SCALARS and _can_change(v, has_fields)]
+    given = [value for value in (*args, *kwargs.values()) if type(value) not in _SCALARS]
+    roots = [value for value in given if _can_change(value, has_fields)]
+    data = [] if pickles is None or len(roots) == len(given) else [v for v in given if _holds_data(type(v))]
     if receiver is not None and (
         pickles is None or has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)
     ):
         receiver = None
-    if not roots and receiver is None:
+    data = [value for value in data if value is not receiver and not has_fields(type(value))]
+    if not roots and receiver is None and not data:
         return None
     try:
-        tracked = Tracked(roots, receiver, digests, has_fields, pickles)
+        tracked = Tracked(roots, receiver, digests, has_fields, pickles, data)
     except RecursionError:
         return None
     return tracked if len(tracked.containers) <= _MOST else None
@@ -137,11 +174,21 @@ def _keeps_state(cls: type, receiver: Any) -> bool:
     return type_name(cls) not in calltable.RECONNECTING
 
 
+_hold_data: dict[type, bool] = {}
+
+
+def _holds_data(cls: type) -> bool:
+    """Tell whether objects of a class only hold data, which a step may change."""
+    if cls not in _hold_data:
+        _hold_data[cls] = any(type_name(base) in _DATA for base in cls.__mro__)
+    return _hold_data[cls]
+
+
 #: Classes whose objects do not pickle, or hold a secret; they are not tried again.
 _hopeless: set[type] = set()
 
 
-def _pickled(receiver: Any, pickles: Pickles | None) -> bytes | None:
+def _pickled(receiver: Any, pickles: Pickles | None, limit: int = _RECEIVER_LIMIT) -> bytes | None:
     cls = type(receiver)
     if cls in _hopeless or pickles is None:
         return None
@@ -150,7 +197,7 @@ def _pickled(receiver: Any, pickles: Pickles | None) -> bytes | None:
     except Exception:
         _hopeless.add(cls)
         return None
-    return data if len(data) <= _RECEIVER_LIMIT else None
+    return data if len(data) <= limit else None
 
 
 def _can_change(value: Any, has_fields: Callable[[type], bool]) -> bool:
@@ -197,7 +244,7 @@ def apply(
 ) -> None:
     """Give containers the contents that a record names; objects of libraries with `restore`, in replays."""
     for index, items in content:
-        if index >= len(containers):
+        if index >= len(containers) or containers[index] is _NOBODY:
             continue  # the receiver, which was lost since: what stands for it knows its attributes
         if not isinstance(items, Whole):
             _fill(containers[index], items)

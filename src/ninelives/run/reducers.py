@@ -49,6 +49,8 @@ def _reducer(cls: type) -> Any:
 def state_of(value: Any) -> Any:
     """Return the state of an object with that of its class's own beside what `requests` keeps of its base."""
     state = value.__getstate__()
+    if state is None and type(value).__module__ == "numpy":
+        state = value.__reduce__()[2]  # its state is known there alone
     return {**state, **_beside(value)} if _is_partial(type(value)) else state
 
 

@@ -70,9 +70,9 @@ class Step:
         return f"{self.strand.name}:{self.n}"
 
     @property
-    def containers(self) -> Any:
-        """The containers that the arguments reach."""
-        return () if self.tracked is None else self.tracked.containers
+    def targets(self) -> Any:
+        """What of its arguments a step may have changed."""
+        return () if self.tracked is None else self.tracked.targets
 
 
 class Inside(Scope):
@@ -140,7 +140,7 @@ class Stepping:
             return passed(self._lost_value(step, record))
         try:
             self._on_context(step)
-            found = self._core.codec.read(record.body, step.containers)
+            found = self._core.codec.read(record.body, step.targets)
             self._on_cursor(step, found)
             self._on_directory(step)
         except ChangesLost:

@@ -88,3 +88,51 @@ def test_a_connection_in_the_middle_of_a_request_is_lost_and_one_between_them_is
 
     assert "HTTPConnection.request (record 2) left its" in harness.run(made, within).error["message"]
     assert harness.run(made, between).result == whole.result == [2, 3]
+
+
+def test_arguments_that_hold_data_are_changed_by_a_replay_too(harness, program):
+    """Objects of the standard library among the arguments of a step, in place; so are those of a method's step."""
+    made = program(
+        """
+        import argparse
+        import collections
+        import types
+        import xml.etree.ElementTree as ET
+        from email.message import EmailMessage
+
+        import ninelives
+
+        @ninelives.step
+        def fill(space, rows, *, options, mail):
+            space.found = [1]
+            rows.append(2)
+            options.n = 3
+            mail["Subject"] = "four"
+            return rows[0]
+
+        @ninelives.step
+        def leave(space, seen):
+            seen.append(len(vars(space)))
+
+        @ninelives.step
+        def fail(tree):
+            ET.SubElement(tree, "leaf")
+            raise ValueError("after the change")
+
+        def main(event):
+            space, rows = types.SimpleNamespace(), collections.UserList([1])
+            options, mail, tree = argparse.Namespace(), EmailMessage(), ET.Element("tree")
+            kept, seen = rows, []
+            fill(space, rows, options=options, mail=mail)
+            leave(space, seen)
+            try:
+                fail(tree)
+            except ValueError:
+                pass
+            return [space.found, list(kept), options.n, mail["Subject"], len(tree), seen]
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == [[1], [1, 2], 3, "four", 1, [1]]

@@ -236,6 +236,33 @@ def test_dictionaries_of_other_classes_get_the_items_that_they_had(before, more)
     assert type(there) is type(before)
 
 
+class Receiver:
+    """An object of a library, as a receiver."""
+
+    y = 1
+
+
+def test_a_release_that_compares_less_passes_by_what_was_recorded():
+    """A record names arguments that hold data by numbers that no container and no receiver had."""
+    made = codec()
+    before, after = types.SimpleNamespace(x=1), types.SimpleNamespace(x=1)
+    rows, receiver = [1], Receiver()
+    tracked = changes.track((rows, before), {}, Digests(), lambda _cls: False, receiver, made)
+    tracked.look()
+    before.x, receiver.y = 2, 5
+    body = made.value(None, tracked).body
+    there = Receiver()
+    again = changes.track(([1], after), {}, Digests(), lambda _cls: False, there, made)
+    lost = changes.track(([1], types.SimpleNamespace(x=1)), {}, Digests(), lambda _cls: False, None, made)
+
+    made.read(body, again.containers)
+    assert (after.x, there.y) == (1, 5)
+    made.read(body, again.targets)
+    assert (after.x, there.y) == (2, 5)
+    made.read(body, lost.targets)
+    assert lost.targets[-1].x == 2
+
+
 # --- errors ---------------------------------------------------------------------------------------------
 
 
