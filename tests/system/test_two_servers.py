@@ -29,6 +29,8 @@ pytestmark = [
 
 PROJECT = Path(__file__).parent / "project_counter"
 SLOTS = 2
+#: From a free slot to the next session; a server that waited for Temporal takes a minute. seconds
+SOON = 5.0
 
 
 @pytest.fixture
@@ -111,10 +113,10 @@ def test_both_take_what_waits_and_one_takes_over_from_the_other(servers, outside
     assert [document["state"] for document in ended + taken_over] == ["completed"] * 8 * SLOTS
     began = [datetime.fromisoformat(document["started_at"]) for document in ended]
     freed = sorted(datetime.fromisoformat(document["ended_at"]) for document in ended)
-    assert (
-        max(at - place for at, place in zip(sorted(began)[2 * SLOTS :], freed, strict=False)).total_seconds()
-        < 1
-    )
+    late = [
+        (at - place).total_seconds() for at, place in zip(sorted(began)[2 * SLOTS :], freed, strict=False)
+    ]
+    assert max(late) < SOON, late
     arrived = Counter(key for key, _ in counter.arrivals if key.startswith("a"))
     assert set(arrived.values()) == {1}
     assert releases == [importlib.metadata.version("ninelives")] * 2
