@@ -74,7 +74,7 @@ def unpacked(name: str, args: Mapping[str, Any], body: bytes) -> Mapping[str, An
         raise TypeError(f"{name}: the values are no JSON: {error}") from error
     if not isinstance(values, dict) or not _VALUES.issuperset(values):
         raise TypeError(f"{name}: the values are no object of {', '.join(sorted(_VALUES))}")
-    if _depth(values) > DEEPEST:
+    if depth(values) > DEEPEST:
         raise _too_deep(name)
     return {**args, **values}
 
@@ -86,7 +86,7 @@ def _checked(name: str, args: Mapping[str, Any], largest: int) -> tuple[dict[str
         found: dict[str, Any] = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"{name} takes values that JSON can hold: {error}") from error
-    if text.count("[") + text.count("{") > DEEPEST and _depth(found) > DEEPEST:
+    if text.count("[") + text.count("{") > DEEPEST and depth(found) > DEEPEST:
         raise _too_deep(name)
     if "\\u0000" in text:
         check_names(name, found)
@@ -118,7 +118,7 @@ def _too_deep(name: str) -> TypeError:
     return TypeError(f"{name} takes values that are nested {DEEPEST} levels deep at most")
 
 
-def _depth(value: Any) -> int:
+def depth(value: Any) -> int:
     """Return how deep JSON data is nested."""
     deepest, level = 0, [value]
     while level := [

@@ -20,7 +20,7 @@ from ninelives_server.access.audit import Audit
 from ninelives_server.access.idempotency import Idempotency
 from ninelives_server.access.service import Access
 from ninelives_server.api import app as api_app
-from ninelives_server.api import problems, worker_link
+from ninelives_server.api import bodies, problems, worker_link
 from ninelives_server.api.idempotency import IdempotencyKeys
 from ninelives_server.api.middleware import Gate
 from ninelives_server.api.webhooks import Hooks
@@ -402,6 +402,7 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
         app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
     app.add_middleware(IdempotencyKeys)
+    app.add_middleware(bodies.Bounded)
     app.add_middleware(Hooks, services=services)
     app.add_middleware(Gate, settings=settings)
     return app

@@ -13,6 +13,7 @@ from ninelives_server.testing.running import environment
 
 pytestmark = [pytest.mark.system]
 
+DEEP = "[" * 10_000 + "]" * 10_000
 CALLS_NOTHING = """
 project:
   name: {name}
@@ -135,12 +136,18 @@ def test_a_project_that_is_right_is_0(ninelives: Terminal, tmp_path, command):
         (("store", "set", "p", "k", '"\\ud800"'), "UTF-8"),
         (("session", "start", "p", "main.py:f", "-i", "x=NaN"), "JSON"),
         (("var", "set", "p", "K", "@/bin/sh"), "UTF-8"),
+        (("session", "start", "p", "main.py:f", "-i", f"x={DEEP}"), "the value of 'x' is nested too deeply"),
+        (("session", "start", "p", "main.py:f", "-i", "x=" + "9" * 5000), "4300 digits"),
+        (("session", "start", "p\udcff", "main.py:f"), r"'p\udcff' is no text in UTF-8"),
+        (("session", "show", "\udcff"), r"'\udcff' is no text in UTF-8"),
+        (("event", "verify-filter", "true", "--data", DEEP), "--data is nested too deeply"),
+        (("store", "set", "p", "k", DEEP), "the value of 'k' is nested too deeply"),
         (("deploy", "{files}", "--project", "not a name"), "not a name"),
         (("project", "lint", "{files}", "--project", "not a name"), "not a name"),
         (("explain", "{files}/main.py", "--python", "/no/python"), "/no/python"),
         (("explain", "/no/such/file.py"), "/no/such/file.py"),
     ],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+    ids=lambda value: ascii(" ".join(value))[1:80] if isinstance(value, tuple) else None,
 )
 def test_a_mistake_in_the_command_is_2(ninelives: Terminal, tmp_path, command, said):
     """
@@ -150,7 +157,10 @@ def test_a_mistake_in_the_command_is_2(ninelives: Terminal, tmp_path, command, s
     (tmp_path / "main.py").write_text("print()")
     words = (word.replace("{files}", str(tmp_path)) for word in command)
 
-    assert said in ninelives(*words, code=2).err
+    done = ninelives(*words, code=2)
+
+    assert said in done.err
+    assert len(done.err) < 1000
 
 
 @pytest.mark.parametrize(

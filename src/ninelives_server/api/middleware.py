@@ -79,6 +79,11 @@ class Gate:
             answer = _Answer(scope, send, request_id)
             await _say(answer, 404, "not_found", "nothing has a NUL character in its name", request_id)
             return
+        if scope["type"] == "http" and scope["method"] == "CONNECT":
+            # A good answer to it would open a tunnel (RFC 9110, section 9.3.6).
+            answer = _Answer(scope, send, request_id)
+            await _say(answer, 405, "method_not_allowed", "this server is no proxy", request_id)
+            return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._serve(scope, receive, _Answer(scope, send, request_id))
 
@@ -167,7 +172,7 @@ async def _say(send: Send, status: int, code: str, detail: str, request_id: str)
     body = json.dumps(
         {
             "type": f"about:blank#{code}",
-            "title": {404: "Not found", 500: "Internal error"}[status],
+            "title": {404: "Not found", 405: "Method not allowed", 500: "Internal error"}[status],
             "status": status,
             "code": code,
             "detail": detail,

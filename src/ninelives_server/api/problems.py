@@ -3,7 +3,9 @@
 The codes are documented in docs/reference/api.md; a test compares the two.
 """
 
+import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,8 +15,12 @@ from starlette.exceptions import HTTPException
 
 from ninelives_server import errors, log
 from ninelives_server.api.middleware import told
+from ninelives_server.model.events import DEEPEST
 
 logger = log.get(__name__)
+
+TOO_DEEP = f"is nested in more than {DEEPEST} levels"
+_DIGITS = "Exceeds the limit"
 
 _STATUS: tuple[tuple[type[errors.NinelivesError], int], ...] = (
     (errors.Invalid, 422),
@@ -94,24 +100,70 @@ async def _ours(request: Request, error: Exception) -> Response:
 async def _validation(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    fields = {
-        ".".join(str(part) for part in item["loc"] if part != "body"): _said(item) for item in error.errors()
-    }
+    fields = {_place(item): _said(item) for item in error.errors()}
     detail = "; ".join(f"{name or 'body'}: {message}" for name, message in fields.items())
     return problem(422, "invalid", detail, request=request, fields=fields)
+
+
+def _place(item: Mapping[str, Any]) -> str:
+    """Return the name of a field; empty where it is the body itself."""
+    if item["type"] == "json_invalid":
+        return ""
+    return ".".join(str(part) for part in item["loc"] if part != "body")
 
 
 def _said(item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return "there is no such field here; see /openapi.json for those that there are"
+    if item["type"] == "json_invalid":
+        return f"is no JSON: {item['ctx']['error']} at character {item['loc'][-1]}"
+    if isinstance(item.get("input"), bytes):
+        return "is read as JSON only; send it with Content-Type: application/json"
     return str(item["msg"])
 
 
 async def _http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    code = {401: "unauthenticated", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
-    return problem(error.status_code, code.get(error.status_code, "http"), str(error.detail), request=request)
+    if error.status_code == 400 and (unread := _unread(error.__cause__)) is not None:
+        return problem(422, "invalid", f"body: {unread}", request=request, fields={"": unread})
+    answer = problem(
+        error.status_code, _CODES.get(error.status_code, "http"), _detail(error, request), request=request
+    )
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+_CODES = {
+    401: "unauthenticated",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+}
+
+
+def _unread(cause: BaseException | None) -> str | None:
+    """Return what is wrong with a body that cannot be read as JSON: the framework has no words for it."""
+    match cause:
+        case UnicodeDecodeError():
+            return f"is no UTF-8 text: byte {cause.object[cause.start]:#x} at {cause.start}"
+        case RecursionError():
+            return TOO_DEEP
+        case ValueError() if str(cause).startswith(_DIGITS):
+            return f"has a number with more than {sys.get_int_max_str_digits()} digits"
+    return None
+
+
+def _detail(error: HTTPException, request: Request) -> str:
+    """Say what there is not; the framework's own words are those of the status."""
+    path, allowed = told(request.url.path), (error.headers or {}).get("Allow", "")
+    if error.detail == HTTPStatus.NOT_FOUND.phrase:
+        return f"there is nothing at {path}"
+    if error.detail == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+        verb = "are" if "," in allowed else "is"
+        return f"{request.method} is not possible at {path}" + f"; {allowed} {verb}" * bool(allowed)
+    return str(error.detail)
 
 
 def install(app: FastAPI) -> None:

@@ -54,7 +54,10 @@ def segment(name: str) -> str:
     """Return a name as one segment of a path: whatever somebody types is looked up and leads nowhere else."""
     if not name.strip("."):
         fail(f"{name!r} is no name of anything", NO_SUCH_THING)
-    return quote(name, safe="")
+    try:
+        return quote(name, safe="")
+    except UnicodeEncodeError:
+        fail(f"{name[:100]!a} is no text in UTF-8", USAGE)
 
 
 class Client:

@@ -7,6 +7,7 @@ import click
 
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import USAGE, connect, fail, segment
+from ninelives_server.cli.values import read_json
 
 
 @click.group()
@@ -64,8 +65,8 @@ def redispatch(event_id: str, deployment: str | None, output: str) -> None:
 
 def _object(text: str) -> Any:
     try:
-        value = json.loads(text)
-    except ValueError as error:
+        value = read_json(text, what="--data")
+    except json.JSONDecodeError as error:
         fail(f"--data is not JSON ({error}): {text[:100]!r}", USAGE)
     if not isinstance(value, dict):
         fail(f"--data must be a JSON object, as event.data is; {text[:100]!r} is none", USAGE)

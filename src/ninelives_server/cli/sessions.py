@@ -8,6 +8,9 @@ import click
 from ninelives_server.cli import following
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import FAILED, USAGE, connect, fail, segment
+from ninelives_server.cli.values import read_json
+
+_SHOWN = 100  # characters of a value in a message
 
 
 @click.group()
@@ -22,10 +25,12 @@ def _inputs(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not equals or not key:
             fail(f"{pair!r} is not KEY=JSON", USAGE)
         try:
-            inputs[key] = json.loads(text)
-        except ValueError:
+            inputs[key] = read_json(text, what=f"the value of {key!r}")
+        except json.JSONDecodeError:
+            shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
             fail(
-                f"the value of {key!r} is not JSON: {text!r}; a text needs quotes: {key}='\"{text}\"'", USAGE
+                f"the value of {key!r} is not JSON: {shown!r}; a text needs quotes: {key}='\"{shown}\"'",
+                USAGE,
             )
     return inputs
 

@@ -8,7 +8,7 @@ import click
 
 from ninelives_server.cli import output as out
 from ninelives_server.cli.client import connect, segment
-from ninelives_server.cli.values import value_of
+from ninelives_server.cli.values import read_json, value_of
 
 
 @click.group()
@@ -52,15 +52,15 @@ def get_value(project: str, key: str, output: str) -> None:
 def set_value(project: str, key: str, value: str, text: bool, output: str) -> None:
     """Store VALUE: JSON, or text where it is none; `-` reads it, `@path` and `env:NAME` say where it is."""
     given = value_of(value, what="value", secret=False)
-    connect().call("PUT", _path(project, key), body={"value": given if text else _parsed(given)})
+    connect().call("PUT", _path(project, key), body={"value": given if text else _parsed(given, key)})
     out.say(f"{key} is set")
     out.done(output)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str, key: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError:
+        return read_json(text, what=f"the value of {key!r}")
+    except json.JSONDecodeError:
         return text
 
 

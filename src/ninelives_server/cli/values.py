@@ -3,11 +3,30 @@
 A secret is never plain text in argv: other users of a machine can read it there.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ninelives_server.cli.client import USAGE, fail
+
+
+def read_json(text: str, *, what: str) -> Any:
+    """Return what a JSON text holds.
+
+    Raises:
+        json.JSONDecodeError: It is no JSON.
+        Stop: It is, and holds what cannot be read.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        fail(f"{what} is nested too deeply", USAGE)
+    except ValueError as error:  # a number with too many digits
+        fail(f"{what} cannot be read: {error}", USAGE)
 
 
 def value_of(argument: str, *, what: str, secret: bool) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from ninelives import arguments
 from ninelives_server import ids
-from ninelives_server.errors import Conflict, Invalid, NotFound
+from ninelives_server.errors import Conflict, Invalid, NotFound, TooLarge
 from ninelives_server.events.dispatch import IS_DURABLE, Dispatcher
-from ninelives_server.events.ingest import Ingest, data_context
+from ninelives_server.events.ingest import Ingest, data_context, encode
 from ninelives_server.events.settling import DEPLOYMENT, ENTRYPOINT
 from ninelives_server.events.status import TriggerStatus, listening_of
 from ninelives_server.ids import EventId
@@ -182,8 +183,14 @@ class Events:
             NotFound: There is no such project in the actor's org, or no such deployment of it.
             Conflict: It has no active deployment, or the named one is neither active nor testing.
             Invalid: The deployed build has no such entry point, or the data is no JSON.
+            TooLarge: The data is over the limit.
         """
         actor.needs(Role.MEMBER)
+        size = len(encode(data))
+        if size > arguments.LARGEST:
+            raise TooLarge(
+                f"the inputs have {size} bytes as JSON; {arguments.LARGEST} bytes as JSON are allowed"
+            )
 
         def write(tx: Tx) -> Session:
             project = _project(tx, actor, project_ref)

@@ -16,12 +16,13 @@ from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl
 
+from ninelives import arguments
 from ninelives_server.errors import Invalid, NinelivesError, NotFound, TooLarge, Unauthenticated
 from ninelives_server.events import callers
 from ninelives_server.events.grouped import Grouped
 from ninelives_server.events.ingest import Ingest, Recorded, encode
 from ninelives_server.ids import EventId
-from ninelives_server.model.events import NewEvent
+from ninelives_server.model.events import DEEPEST, NewEvent
 from ninelives_server.store import triggers
 from ninelives_server.store.core import Store, Tx
 from ninelives_server.store.triggers import Hook
@@ -283,9 +284,12 @@ def _body(body: bytes, content_type: str) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     """Return the first JSON value of a text, whatever its type says and whatever follows."""
     try:
-        return _JSON.raw_decode(text.lstrip(" \t\r\n"))[0]
+        found = _JSON.raw_decode(text.lstrip(" \t\r\n"))[0]
     except (ValueError, RecursionError):
         return None
+    if text.count("[") + text.count("{") > DEEPEST and arguments.depth(found) > DEEPEST:
+        return None
+    return found
 
 
 def _refuse(name: str) -> Any:

@@ -6,6 +6,10 @@ from datetime import datetime
 
 from ninelives_server.ids import EventId, OrgId, ProjectId
 
+#: Levels of lists and objects in each other, in JSON from outside: what is nested more deeply could be
+#: stored, and broke whoever reads it later.
+DEEPEST = 200
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewEvent:
