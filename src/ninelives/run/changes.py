@@ -19,6 +19,7 @@ _LIMIT = 1_000_000
 _MOST = 20_000
 
 _CONTENTS = (list, dict, set, bytearray, deque)
+_BUILTIN = frozenset({*_CONTENTS, tuple})
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 #: Receivers whose pickle is larger are not compared. bytes
@@ -152,12 +153,12 @@ def track(
     """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
     given = [value for value in (*args, *kwargs.values()) if type(value) not in _SCALARS]
     roots = [value for value in given if _can_change(value, has_fields)]
-    data = [] if pickles is None or len(roots) == len(given) else [v for v in given if _holds_data(type(v))]
+    data = [] if pickles is None else [value for value in given if _holds_data(value, has_fields)]
     if receiver is not None and (
         pickles is None or has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)
     ):
         receiver = None
-    data = [value for value in data if value is not receiver and not has_fields(type(value))]
+    data = [value for value in data if value is not receiver]
     if not roots and receiver is None and not data:
         return None
     try:
@@ -177,8 +178,13 @@ def _keeps_state(cls: type, receiver: Any) -> bool:
 _hold_data: dict[type, bool] = {}
 
 
-def _holds_data(cls: type) -> bool:
-    """Tell whether objects of a class only hold data, which a step may change."""
+def _holds_data(value: Any, has_fields: Callable[[type], bool]) -> bool:
+    """Tell whether a step may change what no walk sees: data of a library, attributes of a container."""
+    cls = type(value)
+    if cls in _BUILTIN:
+        return False
+    if has_fields(cls):
+        return isinstance(value, _CONTENTS)
     if cls not in _hold_data:
         _hold_data[cls] = any(type_name(base) in _DATA for base in cls.__mro__)
     return _hold_data[cls]

@@ -136,3 +136,37 @@ def test_arguments_that_hold_data_are_changed_by_a_replay_too(harness, program):
     whole = harness.crash_everywhere(made)
 
     assert whole.result == [[1], [1, 2], 3, "four", 1, [1]]
+
+
+def test_a_container_of_the_project_keeps_the_attributes_that_a_step_gave_it(harness, program):
+    """Beside its items, in place."""
+    made = program(
+        """
+        import ninelives
+
+        class Bag(dict):
+            def __init__(self, **items):
+                super().__init__(items)
+                self.log = []
+
+        class Names(list):
+            pass
+
+        @ninelives.step
+        def fill(bag, *, names):
+            bag["b"] = 2
+            bag.log.append("b")
+            bag.is_full = True
+            names.append("ada")
+            names.of = "people"
+
+        def main(event):
+            bag, names = Bag(a=1), Names()
+            fill(bag, names=names)
+            return [dict(bag), bag.log, bag.is_full, names, names.of]
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == [{"a": 1, "b": 2}, ["b"], True, ["ada"], "people"]
