@@ -1,6 +1,6 @@
 """Replay equality: a program that is killed after each of its records ends as if nothing had happened.
 
-Each file in `programs/` is a session. Its process is killed after its first record, a new one goes on to the end, and
+Each file in `programs/`, or directory with a `main.py`, is a session. Its process is killed after its first record, a new one goes on to the end, and
 prints, result and what was done to the world outside are compared with an undisturbed run; then the same with the
 second record, and so on. Completed steps are never executed twice.
 
@@ -17,7 +17,10 @@ from outside import Outside
 from ninelives_server.testing.session_harness import Program
 
 HERE = Path(__file__).parent
-PROGRAMS = sorted(path.stem for path in (HERE / "programs").glob("*.py"))
+PROGRAMS = sorted(
+    [path.stem for path in (HERE / "programs").glob("*.py")]
+    + [path.parent.name for path in (HERE / "programs").glob("*/main.py")]
+)
 #: Their iterables are made again after a crash: what was fetched for items that are recorded is fetched again.
 READ_AGAIN = {"third_party_iterator"}
 #: Twice as many processes die.
@@ -28,8 +31,12 @@ IS_LONG = bool(os.environ.get("NINELIVES_TEST_EQUALITY"))
 def project(request: pytest.FixtureRequest, outside: Outside, tmp_path: Path) -> Program:
     """The program of this name, as a project of its own."""
     build = tmp_path / "build"
-    build.mkdir()
-    shutil.copy(HERE / "programs" / f"{request.param}.py", build / "main.py")
+    source = HERE / "programs" / request.param
+    if source.is_dir():
+        shutil.copytree(source, build)
+    else:
+        build.mkdir()
+        shutil.copy(source.with_suffix(".py"), build / "main.py")
     work = build / ".work"
     work.mkdir()
     data = {"url": outside.url, "dir": str(outside.directory)}

@@ -1,0 +1,7 @@
+from . import circular_b
+
+NAME = "a"
+
+
+def b_name():
+    return circular_b.NAME

@@ -1,0 +1,7 @@
+from app import circular_a
+
+NAME = "b"
+
+
+def a_name():
+    return circular_a.NAME
