@@ -224,6 +224,30 @@ async def test_what_its_worker_has_not_begun_it_keeps_when_it_comes_back(world: 
     assert await world.state(sid) is SessionState.RUNNING
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (
+            {"signal": None, "reason": "shutdown"},
+            "interrupted by shutdown after its code had begun; durable sessions go on instead",
+        ),
+        ({"signal": 9}, "its process died after its code had begun: killed by signal 9"),
+    ],
+)
+async def test_the_error_of_what_runs_once_does_not_speak_of_steps(world: World, how, said):
+    """
+    It has none: "before its first step" would say that nothing of it had run.
+    """
+    sid, epoch = await a_gift(world)
+    await world.begin(sid, epoch)
+
+    await world.journal.commit([world.died(sid, epoch, **how)])
+
+    detail = await world.sessions.get(world.actor, sid)
+    assert detail.error is not None
+    assert detail.error["message"] == said
+
+
 async def test_what_was_given_back_can_be_stopped(world: World):
     """
     Without running.

@@ -445,7 +445,7 @@ class Unit:
         is_tried_again = session.is_durable or (ends.goes_on(session) and has_process)
         if not is_tried_again or crashes >= ends.DEATHS:
             last = journal.last(self._tx, head.id)
-            error = ends.obituary(op, last, is_last_of_many=is_tried_again)
+            error = ends.obituary(op, last, session, is_last_of_many=is_tried_again)
             self._end(head, SessionState.ERROR, error=error)
             return records.Buried("error", 0)
         ends.release(self._tx, session, crashes=crashes)

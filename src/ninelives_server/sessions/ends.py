@@ -107,6 +107,11 @@ def _after(last: Row | None) -> str:
     return "before its first step" if last is None else f"after step {last.seq} ({last.name})"
 
 
+def _begun(session: Session) -> str:
+    """Say where a session stood that is not durable: it has no steps."""
+    return "before its code began" if session.started_at is None else "after its code had begun"
+
+
 def cut_off(session_id: str, needed: int, carried: frozenset[int]) -> dict[str, Any]:
     """Return the error of a session that no release from this one on can go on with."""
     message = (
@@ -129,9 +134,9 @@ def too_large(limit: int) -> dict[str, Any]:
     return error("ResultTooLarge", message)
 
 
-def obituary(op: Died, last: Row | None, *, is_last_of_many: bool) -> dict[str, Any]:
+def obituary(op: Died, last: Row | None, session: Session, *, is_last_of_many: bool) -> dict[str, Any]:
     """Return the error of a session whose process cannot be kept alive."""
-    where = _after(last)
+    where = _after(last) if session.is_durable else _begun(session)
     if op.reason == "shutdown":
         kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
     elif is_last_of_many:
