@@ -37,10 +37,11 @@ def start_preparing(up: running.Up, index: Index, url: str) -> str:
     return session
 
 
-@pytest.mark.parametrize("lost", ["worker", "everything"])
+@pytest.mark.parametrize("lost", ["worker", "everything", "stopped"])
 def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lost):
     """
-    Whether its worker alone is killed or the server with it; the row says `created` until somebody has it again.
+    Whether its worker is killed alone, or the server with it, or the worker is asked to stop, which it does in its
+    time; the row says `created` until somebody has it again.
     """
     uv = {"UV_DEFAULT_INDEX": index.url, "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
     up = running.Up(tmp_path / "data", env=uv, arguments=("--no-worker",)).start()
@@ -53,7 +54,8 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
 
         if lost == "everything":
             up.kill()
-        os.kill(workers[0].pid, signal.SIGKILL)
+        os.kill(workers[0].pid, signal.SIGTERM if lost == "stopped" else signal.SIGKILL)
+        code = workers[0].wait(15)
         if lost == "everything":
             up.start()
         running.until(
@@ -71,6 +73,7 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
 
     assert (ended["state"], ended["result"]) == ("completed", "done"), ended["error"]
     assert [key for key, _ in counter.arrivals] == ["once/0"]
+    assert code == (0 if lost == "stopped" else -signal.SIGKILL)
     assert (before["state"], before["started_at"]) == ("running", None)
     assert (between["state"], between["started_at"]) == ("created", None)
     assert ended["started_at"] is not None
