@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import click
+import uvloop
 
 from ninelives_server import log
 from ninelives_server import settings as settings_module
@@ -89,7 +90,7 @@ def up(*, no_worker: bool, **flags: Any) -> None:
 
 def _serve(settings: Settings, sock: socket.socket, *, embedded: bool, with_worker: bool) -> None:
     """Run a server until a signal; exit with a status that tells a supervisor whether to start it again."""
-    code = asyncio.run(_run(settings, sock, embedded=embedded, with_worker=with_worker))
+    code = uvloop.run(_run(settings, sock, embedded=embedded, with_worker=with_worker))
     if code:
         raise SystemExit(code)
 

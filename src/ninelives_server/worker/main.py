@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import uvloop
 from temporalio.client import Client as Temporal
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import HttpConnectProxyConfig
@@ -110,7 +111,7 @@ def run(
         private=tuple(private_dirs),
     )
     isolation.hide_memory()
-    return asyncio.run(_Life(options).main())
+    return uvloop.run(_Life(options).main())
 
 
 class _Life:

@@ -124,8 +124,8 @@ class Relay(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Wait until the process has taken most of what was written; for long journals."""
-        while self._transport is not None and self._transport.get_write_buffer_size() > WINDOW_BYTES:
-            if self._transport.is_closing():
+        while self._transport is not None and not self._transport.is_closing():
+            if self._transport.get_write_buffer_size() <= WINDOW_BYTES:
                 return
             await asyncio.sleep(0.001)
 
