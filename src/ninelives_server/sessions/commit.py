@@ -103,7 +103,7 @@ class Unit:
         answers: dict[int, Answer] = {}
         waiting = list(range(len(ops)))
         while waiting:
-            puts, others, waiting = _round(ops, waiting)
+            puts, others, waiting = records.next_round(ops, waiting)
             if puts:
                 found = self._put_all([ops[i] for i in puts])  # type: ignore[misc]
                 answers.update(zip(puts, found, strict=True))
@@ -470,28 +470,6 @@ class Unit:
     ) -> None:
         ended = ends.end(self._tx, self._vault, head, state, result=result, error=error)
         self._heads[head.id] = head._replace(worker_id=None, state=ended)
-
-
-def _round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
-    """Split operations into records to store now, others to do then, and those to come after.
-
-    A session's records up to its first other operation are stored now, that operation follows, and the
-    rest waits for the next round.
-    """
-    puts: list[int] = []
-    others: list[int] = []
-    later: list[int] = []
-    blocked: set[str] = set()
-    for index in waiting:
-        op = ops[index]
-        if op.session_id in blocked:
-            later.append(index)
-        elif isinstance(op, Put):
-            puts.append(index)
-        else:
-            others.append(index)
-            blocked.add(op.session_id)
-    return puts, others, later
 
 
 def _handed_over(restart: Mapping[str, Any], body: bytes | None) -> Mapping[str, Any]:

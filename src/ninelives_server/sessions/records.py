@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
 
@@ -324,3 +324,25 @@ def of_frame(frame: Frame, now: datetime) -> Op:
     except (KeyError, TypeError, ValueError) as error:
         raise BrokenFrame(f"a frame {frame.type!r} cannot be read: {error}") from error
     raise BrokenFrame(f"no frame {frame.type!r} is known")
+
+
+def next_round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+    """Split operations into records to store now, others to do then, and those to come after.
+
+    A session's records up to its first other operation are stored now, that operation follows, and the
+    rest waits for the next round.
+    """
+    puts: list[int] = []
+    others: list[int] = []
+    later: list[int] = []
+    blocked: set[str] = set()
+    for index in waiting:
+        op = ops[index]
+        if op.session_id in blocked:
+            later.append(index)
+        elif isinstance(op, Put):
+            puts.append(index)
+        else:
+            others.append(index)
+            blocked.add(op.session_id)
+    return puts, others, later

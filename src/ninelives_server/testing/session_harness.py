@@ -22,6 +22,7 @@ from typing import Any
 from ninelives import arguments
 from ninelives.run import semantics, wire
 from ninelives.run.wire import Frame
+from ninelives_server.testing.session_forker import FORKER
 from ninelives_server.testing.session_journal import Journal, Row
 
 __all__ = [
@@ -40,46 +41,6 @@ __all__ = [
 _SDK = Path(wire.__file__).resolve().parents[2]
 #: A session that says nothing for so long is stuck. seconds
 _PATIENCE = 60.0
-
-_FORKER = """
-import array, os, signal, socket, sys
-sys.path.insert(0, sys.argv[1])
-import ninelives.run.main as program
-from ninelives.run import bytecode
-sys.path[:0] = filter(None, sys.argv[3].split(os.pathsep))
-for name in filter(None, sys.argv[4].split(",")):
-    __import__(name)
-control = socket.socket(fileno=int(sys.argv[2]))
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-seen = set()
-while True:
-    data, ancillary, _, _ = control.recvmsg(65536, socket.CMSG_SPACE(4))
-    if not data:
-        os._exit(0)
-    fds = array.array("i")
-    fds.frombytes(ancillary[0][2])
-    build, work = data.decode().split("\\0")
-    if build not in seen:
-        seen.add(build)
-        place = os.path.realpath(build)
-        bytecode.keep(place, bytecode.of_build(place))
-    pid = os.fork()
-    if pid == 0:
-        code = 70
-        try:
-            control.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            os.chdir(work)
-            program.run_session(socket.socket(fileno=fds[0]), build)
-            code = 0
-        except BaseException:
-            import traceback
-            traceback.print_exc(file=open(2, "w", closefd=False))
-        finally:
-            os._exit(code)
-    os.close(fds[0])
-    control.send(str(pid).encode())
-"""
 
 #: Calls that may have to wait for their answer.
 WAITS = frozenset({"next_event", "next_signal"})
@@ -170,7 +131,7 @@ class Harness:
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
-        command = [python, "-B", "-X", "utf8", "-c", _FORKER, str(sdk), str(theirs.fileno())]
+        command = [python, "-B", "-X", "utf8", "-c", FORKER, str(sdk), str(theirs.fileno())]
         command += [os.pathsep.join(path), ",".join(preload)]
         self._forker = subprocess.Popen(
             command, pass_fds=(theirs.fileno(),), env=env, stdin=subprocess.DEVNULL
