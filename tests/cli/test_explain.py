@@ -46,7 +46,7 @@ def test_an_interpreter_that_does_not_start_is_named(tmp_path):
 
     done = run(tmp_path / "main.py", "--python", "/no/such/python")
 
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "/no/such/python does not start" in done.output
     assert "--python" in done.output
 

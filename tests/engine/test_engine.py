@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from host import Host, Server, is_over, parks, until_waiting
 from temporal_client import connected
 from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.service import RPCError, RPCStatusCode
 from world import World, record
 
 from ninelives_server.engine import workflow
@@ -159,9 +160,14 @@ async def test_a_turn_that_fails_is_tried_again(world: World, host: Host, tempor
 
 
 async def rests(temporal: EmbeddedTemporal, session_id: str) -> list[int]:
-    """Return the timers that a session's workflow has set. seconds"""
+    """Return the timers that a session's workflow has set; none where it has not been started yet. seconds"""
     client = await connected(temporal)
-    history = await client.get_workflow_handle(session_id).fetch_history()
+    try:
+        history = await client.get_workflow_handle(session_id).fetch_history()
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return []
     return [
         event.timer_started_event_attributes.start_to_fire_timeout.seconds
         for event in history.events
