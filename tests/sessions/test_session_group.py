@@ -30,7 +30,7 @@ async def test_what_no_database_takes_is_refused_alone(world: World, nonsense):
     good, other = await world.running()
     answers = []
 
-    async with running(world) as group, asyncio.timeout(20):
+    async with running(world) as group, asyncio.timeout(60):
         group.submit(world.put(bad, epoch, record(**nonsense)), answers.extend)
         group.submit(world.put(good, other, record()), answers.extend)
         while len(answers) < 2:
@@ -49,7 +49,7 @@ async def test_a_full_disk_is_waited_for(world: World):
         return tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}").scalar_one()
 
     await world.store.write(lambda tx: allow(tx, 1))  # no fewer than there are
-    async with running(world) as group, asyncio.timeout(20):
+    async with running(world) as group, asyncio.timeout(60):
         group.submit(world.put(sid, epoch, record(value=bytes(1_000_000))), answers.extend)
         await asyncio.sleep(1)
         assert answers == []
