@@ -230,7 +230,7 @@ class Waits:
 
         def forget() -> None:
             self._end(wait)
-            if not wait.is_announced and strand.stop_n is None:
+            if record is None and not wait.is_announced and strand.stop_n is None:
                 strand.give_back()
 
         return entry, forget

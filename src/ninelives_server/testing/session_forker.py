@@ -29,6 +29,7 @@ while True:
         try:
             control.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
             os.chdir(work)
             program.run_session(socket.socket(fileno=fds[0]), build)
             code = 0

@@ -360,9 +360,10 @@ class Process:
         self._sock.sendall(wire.encode(head))
 
     def kill(self) -> None:
-        """Kill it, if it still runs."""
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+        """Kill it, if it still runs, and what it has started and left behind."""
+        for kill in (os.kill, os.killpg):
+            with suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
         self._sock.close()
 
     def serve(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ninelives_server.testing import running
 from ninelives_server.testing.session_harness import Journal
 
 POOLS = """
@@ -185,3 +186,48 @@ def test_processes_that_are_faster_or_slower_the_next_time(harness, program, tmp
 
     assert (first.error, again.error) == (None, None)
     assert first.result == again.result == result
+
+
+PARKS = """
+import concurrent.futures
+import os
+import time
+
+import ninelives
+import ninelives.run.waits
+
+# A quarter of an hour, else: so long such work is not given up.
+ninelives.run.waits._UNIQUE_KEPT = 0.1
+
+def slow(n):
+    with open({pids!r}, "a") as pids:
+        print(os.getpid(), file=pids)
+    time.sleep(n)
+    return n
+
+@ninelives.step
+def note(found):
+    return found
+
+def main(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        return note([processes.submit(slow, 1).result(timeout=60), note(5)])
+"""
+
+
+@pytest.mark.timeout(60)
+def test_a_time_out_that_a_park_has_recorded_keeps_its_key(harness, program, tmp_path):
+    """It has a record then, and has it in each later process, though its time never came."""
+    pids = tmp_path / "pids"
+    made = program(PARKS.replace("{pids!r}", repr(str(pids))), park_after=0.1)
+    journal = Journal()
+
+    parked = harness.run(made, journal)
+    first = harness.run(made, journal, stay=True)
+    again = harness.run(made, journal, stay=True)
+
+    assert parked.state == "parked"
+    assert (first.error, again.error) == (None, None)
+    assert first.result == again.result == [1, 5]
+    left = [pid for pid in pids.read_text().split() if running.command_line(int(pid))]
+    assert left == [], "the harness leaves processes of a session behind"
