@@ -26,6 +26,8 @@ EXIT_LOST = 75
 
 _HEAD = struct.Struct(">II")
 _CHUNK = 256 * 1024
+#: `poll` takes no more: the milliseconds are a C `int`. A timer that is later is looked at again then.
+_LONGEST_POLL = 2**31 - 1
 
 #: Taken before anybody can replace them: project code must not be able to hold our lock or stop our clock.
 _allocate_lock = threading.Lock
@@ -198,7 +200,7 @@ class Link:
                 timer.run()
             if due:
                 continue
-            for fd, _ in poll.poll(None if left is None else max(1, int(left * 1000 + 0.999))):
+            for fd, _ in poll.poll(None if left is None else _milliseconds(left)):
                 if fd != sock:
                     os.eventfd_read(self._wake)
                     continue
@@ -234,6 +236,11 @@ class Link:
         if at:
             self._buffer = buffer[at:]
         return frames
+
+
+def _milliseconds(seconds: float) -> int:
+    """Return how long to poll: until a timer is due, or as long as the system can, which is 24 days."""
+    return max(1, int(min(seconds * 1000 + 0.999, _LONGEST_POLL)))
 
 
 def _open_gate(_head: Mapping[str, Any], _is_awaited: bool) -> bool:

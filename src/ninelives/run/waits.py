@@ -25,6 +25,8 @@ from ninelives.run.wire import Frame
 
 #: Shorter waits are not announced: should the process die, they begin again. seconds
 _ANNOUNCED = 1.0
+#: A longer wait is no different from a very long one, and its end would be no date. seconds
+_LONGEST = 100 * 365 * 86400.0
 #: Shorter waits never park. seconds
 PARK_AFTER = 5.0
 #: Nor do those shorter than this many times the last replay.
@@ -90,7 +92,7 @@ class Wait:
         self.seconds = seconds
         self.entry = entry
         self.began = _wall()
-        self.deadline = self.began + seconds
+        self.deadline = self.began + min(seconds, _LONGEST)
         self.is_announced = False
         self.timer: Timer | None = None
 
@@ -291,7 +293,7 @@ class Waits:
         core = self._core
         head = core.head("call", wait.strand.name, wait.n, "wait", wait.name, status, wait.began)
         head["digest"] = wait.digest.hex()
-        head["preview"] = {"args": [wait.seconds], "until": wait.deadline}
+        head["preview"] = {"args": [core.previews.of_value(wait.seconds)], "until": wait.deadline}
         return head
 
     # --- waits for mail -------------------------------------------------------------------------------------

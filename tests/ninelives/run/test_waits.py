@@ -1,7 +1,10 @@
 """Durable waits: in place, parked, timed out, stopped."""
 
+import json
 import threading
 import time
+
+import pytest
 
 from ninelives_server.testing.session_harness import Journal
 
@@ -50,6 +53,49 @@ def test_a_long_wait_parks_the_session_and_ends_at_its_time(harness, program):
     assert abs(first.until - time.time() - 3600) < 60
     assert started.head["status"] == "started"
     assert (ended.state, ended.prints) == ("completed", "before\nafter\n")
+
+
+@pytest.mark.parametrize("days", [25, 40, 3650, 1e9])
+def test_a_wait_may_be_longer_than_the_system_can_poll(harness, program, days):
+    """Months are what parking is for; `poll` takes 24 days at most."""
+    made = program(
+        f"""
+        import ninelives
+
+        def main(event):
+            ninelives.sleep({days} * 86400)
+        """
+    )
+
+    outcome = harness.run(made)
+
+    assert outcome.state == "parked"
+    assert abs(outcome.until - time.time() - min(days, 36500) * 86400) < 60
+
+
+def test_a_time_out_that_never_comes_is_none(harness, program):
+    """As in plain Python; what is recorded of it is JSON that everybody can read."""
+    made = program(
+        """
+        import asyncio, math, threading
+
+        async def main(event):
+            async with asyncio.timeout(math.inf):
+                sleeping = asyncio.create_task(asyncio.sleep(math.inf))
+                await asyncio.sleep(0.01)
+            sleeping.cancel()
+            lock = threading.Lock()
+            thread = threading.Thread(target=lambda: None)
+            thread.start()
+            thread.join(threading.TIMEOUT_MAX)
+            return lock.acquire(timeout=threading.TIMEOUT_MAX)
+        """
+    )
+
+    whole = harness.crash_everywhere(made, is_sequential=False)
+
+    assert whole.result is True
+    json.dumps([row.head["preview"] for row in whole.journal.in_order()], allow_nan=False)
 
 
 def _deadline(at):
