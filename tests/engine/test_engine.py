@@ -115,16 +115,38 @@ async def test_a_session_that_somebody_else_runs_is_waited_for(
     world: World, server: Server, host: Host, temporal: EmbeddedTemporal
 ):
     """
-    The worker may not have it; the workflow stays until it is released, and goes on then.
+    The workflow stays until it is released, and goes on then.
     """
+    server.starter.give = lambda _: True
     sid, epoch = await world.running("wrk_other")
-    server.starter.wake(sid)
-    await host.until(lambda: host.refused == ["held"])
+    server.starter.ask(sid)
+    async with asyncio.timeout(60):
+        while not await rests(temporal, sid):
+            await asyncio.sleep(0.05)
 
+    server.starter.give = lambda _: False
     await world.journal.release(sid, epoch)
     await host.until(lambda: (sid, 2) in host.began)
 
+    assert host.refused == []
     assert await is_over(temporal, sid)
+
+
+async def test_a_worker_may_not_have_a_session_that_somebody_else_runs(
+    world: World, server: Server, host: Host, temporal: EmbeddedTemporal
+):
+    """
+    A workflow that asks a worker at once is told so, and stays until the session is over.
+    """
+    server.starter.give = lambda _: True
+    sid, epoch = await world.running("wrk_other")
+    await server.engine.start(sid)
+    await host.until(lambda: "held" in host.refused)
+
+    await world.journal.commit([world.done(sid, epoch)])
+
+    assert await is_over(temporal, sid)
+    assert host.began == []
 
 
 async def test_a_signal_too_many_does_no_harm(world: World, server: Server, host: Host):
@@ -196,6 +218,26 @@ async def test_a_session_that_no_worker_may_have_is_asked_for_less_and_less(
     # Signals cut the first rests short, or off.
     assert found[1] == 2 * found[0]
     assert set(host.refused) <= {"semantics", "held"}
+    assert await is_over(temporal, sid)
+
+
+async def test_a_session_that_somebody_else_runs_is_looked_at_less_and_less(
+    world: World, server: Server, temporal: EmbeddedTemporal
+):
+    """
+    Nobody need tell Temporal that it is over, as where the server that knew has died.
+    """
+    server.starter.give = lambda _: True
+    sid, epoch = await world.running("wrk_other")
+
+    async with asyncio.timeout(60):
+        for number in range(3):
+            server.starter.ask(sid)
+            while len(found := await rests(temporal, sid)) <= number:
+                await asyncio.sleep(0.1)
+    await world.journal.commit([world.done(sid, epoch)])
+
+    assert found[1:3] == [2 * found[0], 4 * found[0]]
     assert await is_over(temporal, sid)
 
 
@@ -273,7 +315,7 @@ async def test_the_words_of_an_error_of_ours_stay_here(world: World, temporal: E
     server.engine._look = looking(broken)
     async with server.running(), Host(world).working(temporal) as host:
         await server.engine.start(sid)
-        await host.until(lambda: host.refused == ["held"])
+        await host.until(lambda: "held" in host.refused)
         async with asyncio.timeout(60):
             while broken.calls < 2:
                 await asyncio.sleep(0.05)

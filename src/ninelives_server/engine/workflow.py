@@ -22,10 +22,13 @@ TICK_WORKFLOW = "TickWorkflow"
 _SCHEDULED_AT = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
 #: Turns before the history begins anew.
 TURNS = 100
-#: How long a session that somebody else runs is left alone, unless a signal comes, as it does when it parks.
-_HELD = timedelta(minutes=5)
-#: Between two turns of a session that no worker takes: the first rest, doubled each time up to the longest.
+# Between two turns of a session: the first rest, doubled each time up to the longest, unless a signal comes.
+#: One that no worker takes.
 _REFUSED = (timedelta(seconds=1), timedelta(seconds=30))
+#: One that somebody else runs. Mostly a signal says when it parks or is over, but not always: of two servers
+#: that both have it in line, one asks Temporal, and the other gives it to a worker and knows nothing of that;
+#: and a server may die between the end of a session and its word.
+_HELD = (timedelta(seconds=2), timedelta(seconds=60))
 # What is given up after some minutes, `events.ticks` makes up for.
 _BACKING_OFF = RetryPolicy(maximum_interval=timedelta(seconds=30), maximum_attempts=10)
 _FLAT = RetryPolicy(initial_interval=timedelta(milliseconds=200), backoff_coefficient=1.0)
@@ -55,7 +58,8 @@ class SessionWorkflow:
     def __init__(self) -> None:
         self._wakes = 0
         self._seen = 0
-        self._refusals = 0
+        self._repeats = 0
+        self._last = ""
 
     @workflow.signal(name=WAKE_SIGNAL)
     def wake(self) -> None:
@@ -74,9 +78,10 @@ class SessionWorkflow:
                 outcome = await self._turn(course)
                 if outcome["outcome"] not in {"finished", "parked"}:
                     outcome = await self._look(course)
-            self._refusals = self._refusals + 1 if outcome["outcome"] == "run" else 0
             if outcome["outcome"] == "finished":
                 return
+            self._repeats = self._repeats + 1 if outcome["outcome"] == self._last else 0
+            self._last = outcome["outcome"]
             await self._rest(outcome)
         workflow.continue_as_new(course)
 
@@ -115,17 +120,20 @@ class SessionWorkflow:
                 until = outcome.get("until")
                 left = None if until is None else _time(until) - workflow.now()
             case "held":
-                left = _HELD
+                left = self._longer(*_HELD)
             case _:
                 # It should run, and whom Temporal asked may not have it; another worker may.
-                first, longest = _REFUSED
-                left = min(first * 2 ** min(self._refusals - 1, 10), longest)
+                left = self._longer(*_REFUSED)
         if left is not None and left <= timedelta():
             return
         try:
             await workflow.wait_condition(lambda: self._wakes != self._seen, timeout=left)
         except TimeoutError:
             return
+
+    def _longer(self, first: timedelta, longest: timedelta) -> timedelta:
+        """Return a rest that is twice the one before, where the session still stands as it did then."""
+        return min(first * (1 << min(self._repeats, 10)), longest)
 
 
 @workflow.defn(name=TICK_WORKFLOW)
