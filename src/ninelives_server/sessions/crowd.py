@@ -17,12 +17,14 @@ class _Place(NamedTuple):
 
     Attributes:
         offers: How often it was told that the session should run.
+        taken: How often it had been when the session was last offered to a worker; 0 before that.
         is_sought: Temporal was asked to find it a worker, too.
     """
 
     number: int
     needs: Needs
     offers: int = 1
+    taken: int = 0
     is_sought: bool = False
 
 
@@ -78,6 +80,8 @@ class Crowd:
         (_, session_id), needs = min(served)
         heapq.heappop(self._lines[needs])
         self._waiting.discard(session_id)
+        place = self._places[session_id]
+        self._places[session_id] = place._replace(taken=place.offers)
         return session_id, needs
 
     def _head(self, needs: Needs) -> tuple[int, str] | None:
@@ -93,7 +97,16 @@ class Crowd:
         return None
 
     def forget(self, session_id: str) -> None:
-        """Give a session's place up: it runs, or need not."""
+        """Give a session's place up: it runs, or need not.
+
+        Not where it was told since it was offered to a worker that it should run: the worker's claim may have
+        found that somebody else had it, who has lost it meanwhile.
+        """
+        place = self._places.get(session_id)
+        if place is None or place.offers == place.taken or not place.taken:
+            self._drop(session_id)
+
+    def _drop(self, session_id: str) -> None:
         self._places.pop(session_id, None)
         self._waiting.discard(session_id)
 
@@ -116,7 +129,7 @@ class Crowd:
         """Forget a session that should not run, unless somebody has said meanwhile that it should."""
         place = self._places.get(session_id)
         if place is not None and place.offers == offers:
-            self.forget(session_id)
+            self._drop(session_id)
 
     def unsought(self) -> list[str]:
         """Return those that wait for which Temporal was not asked."""

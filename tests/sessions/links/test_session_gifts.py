@@ -444,3 +444,20 @@ def test_a_session_that_should_run_again_meanwhile_is_not_forgotten():
         crowd.forget_if(session_id, offers)
 
     assert ("a" in crowd, "b" in crowd) == (True, False)
+
+
+def test_one_that_should_run_again_while_its_claim_is_refused_is_not_forgotten():
+    """
+    A claim may find that somebody has the session, and before its answer is read that one has lost it.
+    """
+    crowd = Crowd()
+    crowd.add("a")
+    crowd.take(lambda _: True)
+    crowd.add("a")  # it was released
+
+    crowd.forget("a")  # what the claim said
+
+    assert crowd.take(lambda _: True) == ("a", ANYTHING)
+    crowd.forget("a")
+    assert "a" not in crowd
+    assert not crowd.first(10)
