@@ -11,7 +11,8 @@ LARGEST: Final = 8 * 1024 * 1024
 INLINE: Final = 500_000
 #: Levels of lists and mappings in each other.
 DEEPEST: Final = 90
-
+#: Of what is stored all the same, such as results of earlier releases; more is shown by no JSON library.
+_DEEPEST_OF_ALL: Final = 200
 
 #: Arguments that are stored sealed or as JSON, and so may hold any character.
 _VALUES: Final = frozenset({"data", "expected", "memo", "payload", "value"})
@@ -76,7 +77,22 @@ def unpacked(name: str, args: Mapping[str, Any], body: bytes) -> Mapping[str, An
         raise TypeError(f"{name}: the values are no object of {', '.join(sorted(_VALUES))}")
     if depth(values) > DEEPEST:
         raise _too_deep(name)
+    try:
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()
+    except ValueError as error:
+        raise ValueError(f"{name}: the values cannot be stored: {error}") from error
     return {**args, **values}
+
+
+def wrong_json(text: bytes) -> str | None:
+    """Return what is wrong with JSON that a session's process has made, or `None`."""
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        return f"it is no JSON: {error}"
+    deepest = depth(value)
+    return f"it is nested {deepest} levels deep" if deepest > _DEEPEST_OF_ALL else None
 
 
 def _checked(name: str, args: Mapping[str, Any], largest: int) -> tuple[dict[str, Any], int]:
@@ -120,7 +136,7 @@ def _too_deep(name: str) -> TypeError:
 
 def depth(value: Any) -> int:
     """Return how deep JSON data is nested."""
-    deepest, level = 0, [value]
+    deepest, level = 0, [value] if isinstance(value, dict | list) else []
     while level := [
         item
         for one in level

@@ -273,6 +273,8 @@ class _Run:
             plain = json.loads(json.dumps(result, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             plain = {"repr": _look(result)}
+        if arguments.depth(plain) > arguments.DEEPEST:
+            plain = {"repr": _look(result)}
         text = json.dumps(self._masks.everywhere(plain), ensure_ascii=False)
         return _HALF.sub(lambda half: f"\\\\u{ord(half.group()):04x}", text).encode()
 

@@ -93,8 +93,8 @@ class BrokenFrame(ValueError):
 
 
 def encode(head: Mapping[str, Any], body: bytes = b"") -> bytes:
-    """Return the bytes of a frame."""
-    text = _ENCODER.encode(head).encode()
+    """Return the bytes of a frame; half of a surrogate pair travels as JSON escapes it."""
+    text = _ENCODER.encode(head).encode("utf-8", "backslashreplace")
     return _HEAD.pack(4 + len(text) + len(body), len(text)) + text + body
 
 

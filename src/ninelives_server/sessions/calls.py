@@ -101,7 +101,11 @@ class Calls:
         if not _is_number(operand) or not (current is None or _is_number(current)):
             kind = type(operand if not _is_number(operand) else current).__name__
             raise CallFailed("TypeError", f"only numbers can be added; {key!r} meets a {kind}")
-        total = operand if current is None else current + operand
+        try:
+            total = operand if current is None else current + operand
+            json.dumps(total, allow_nan=False)
+        except (OverflowError, ValueError) as error:
+            raise CallFailed("ValueError", f"the sum for {key!r} is no number that can be stored") from error
         self._data.save(tx, head.project_id, key, total)
         return total
 
@@ -138,7 +142,7 @@ class Calls:
         event_id = args.get("event_id") or own
         if not event_id:
             raise CallFailed("ValueError", "there is no event to answer; pass event_id=")
-        if not sessions.owns_event(tx, head.project_id, event_id):
+        if not isinstance(event_id, str) or not sessions.owns_event(tx, head.project_id, event_id):
             raise CallFailed("ValueError", f"the project has no event {event_id!r} to answer")
         if (wrong := _wrong_header(args["value"])) is not None:
             raise CallFailed("ValueError", f"http_outcome: {wrong}")
@@ -152,6 +156,7 @@ class Calls:
         parent = sessions.by_id(tx, head.id)
         assert parent is not None
         loc, project = str(args["loc"]), args.get("project")
+        data, memo = (_object(args, name) for name in ("data", "memo"))
         target = sessions.Target(parent.project_id, parent.deployment_id, parent.build_id)
         if project:
             found = sessions.active_target(tx, head.org_id, str(project))
@@ -169,8 +174,8 @@ class Calls:
             build_id=target.build_id,
             entrypoint=loc,
             is_durable=parent.is_durable,
-            data=args.get("data") or {},
-            memo={str(k): str(v) for k, v in (args.get("memo") or {}).items()},
+            data=data,
+            memo={key: str(value) for key, value in memo.items()},
             parent_id=parent.id,
             traceparent=parent.traceparent,
             created_by=parent.id,
@@ -228,6 +233,14 @@ def _wrong_header(value: Any) -> str | None:
     """
     is_answer = isinstance(value, Mapping) and {"status_code", "headers", "more"} <= value.keys()
     return headers.wrong(value["headers"]) if is_answer else None
+
+
+def _object(args: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an argument of `start` that is an object, or nothing."""
+    found = args.get(name) or {}
+    if not isinstance(found, dict):
+        raise CallFailed("TypeError", f"start: {name} is an object of names and values")
+    return found
 
 
 def _is_number(value: object) -> bool:

@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from ninelives import arguments
-from ninelives_server import log
+from ninelives_server import ids, log
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import ends, limits, records
 from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.mail import NOTHING
 from ninelives_server.sessions.records import (
+    GIVE_BACK,
     Answer,
     Begin,
     Call,
     CallFailed,
     Died,
     Done,
+    Nonsense,
     Op,
     Park,
     Put,
@@ -38,14 +40,10 @@ logger = log.get(__name__)
 
 #: Calls that may have to wait for their answer.
 WAITS = frozenset({"next_event", "next_signal"})
-#: Undoes the delivery that a wait's record holds.
-GIVE_BACK = "give_back"
 #: A longer time-out is no different from a very long one. seconds
 _LONGEST_WAIT = 100 * 365 * 86400.0
 #: The largest result of a session. bytes
 RESULT_LIMIT = arguments.LARGEST
-
-
 #: Calls whose arguments are recorded, too: a fork does these again for itself (`sessions.forks`).
 _KEPT = frozenset({"subscribe", "unsubscribe"})
 
@@ -117,6 +115,7 @@ class Unit:
         """Lock all sessions that this unit may write to, at once and in order: no two units then block."""
         own = {op.session_id for op in ops}
         told = {str(op.args.get("session_id")) for op in ops if isinstance(op, Call) and op.name == "signal"}
+        told = {session_id for session_id in told if ids.is_id(session_id, "ses")}
         ending = [op.session_id for op in ops if isinstance(op, Done | Died)]
         if ending:
             told.update(sessions.parents(self._tx, ending))
@@ -235,6 +234,14 @@ class Unit:
             self._tx, head.project_id, context(head.id, row.key, "value"), row.sealed_value
         )
 
+    def _told(self, head: Head, row: Row) -> Mapping[str, Any] | None:
+        """Return what a call's record says; `None` where something else was put there under its name."""
+        try:
+            told = json.loads(self._value(head, row) or b"{}")
+        except ValueError:
+            return None
+        return told if isinstance(told, dict) else None
+
     # --- the rest ---------------------------------------------------------------------------------
 
     def _one(self, op: Op) -> Answer:
@@ -242,21 +249,25 @@ class Unit:
         head = self._heads.get(op.session_id)
         if head is None or head.epoch != op.epoch:
             return records.Refused("fenced")
+        answer: Answer
         match op:
             case Call():
-                return self._call(head, op)
+                answer = self._call(head, op)
             case Park():
-                return self._park(head, op)
+                answer = self._park(head, op)
             case Waiting():
-                return self._waiting(head, op)
+                answer = self._waiting(head, op)
             case Begin():
-                return self._begin(head)
+                answer = self._begin(head)
             case Done():
-                return self._done(head, op)
+                answer = self._done(head, op)
             case Died():
-                return self._died(head, op)
+                answer = self._died(head, op)
+            case Nonsense():
+                answer = self._nonsense(head, op.why)
             case Put():
-                return self._put_one(op)
+                answer = self._put_one(op)
+        return answer
 
     def _call(self, head: Head, call: Call) -> Answer:
         if call.name == GIVE_BACK:
@@ -267,11 +278,11 @@ class Unit:
         key = Key("call", *call.key)
         there = journal.by_keys(self._tx, head.id, [key]).get(key)
         if there is not None:
-            if (there.name, there.digest) != (call.name, call.digest):
+            told = self._told(head, there)
+            if told is None or (there.name, there.digest) != (call.name, call.digest):
                 return records.Refused("different")
             if there.status == records.STARTED and is_live(head):
                 return self._answer(head, call, key, there)
-            told = json.loads(self._value(head, there) or b"{}")
             return records.Answered(there.seq, told.get("value"), told.get("error"))
         if not is_live(head):
             return records.Refused("fenced")
@@ -311,18 +322,18 @@ class Unit:
         there = journal.by_keys(self._tx, head.id, [key]).get(key)
         if there is None or there.name not in WAITS or there.status != "ok" or not is_live(head):
             return
-        found = json.loads(self._value(head, there) or b"{}").get("value")
-        if found is not None:
+        found = (self._told(head, there) or {}).get("value")
+        if isinstance(found, dict):
             self._calls.give_back(self._tx, head, found)
         journal.replace(self._tx, there._replace(status="cancelled", sealed_value=None))
 
     def _wait_until(self, head: Head, call: Call, there: Row | None) -> datetime | None:
         if there is not None:
-            return records.time_of(json.loads(self._value(head, there) or b"{}").get("until"))
+            return records.time_of((self._told(head, there) or {}).get("until"))
         timeout = call.args.get("timeout")
         if timeout is None:
             return None
-        return self._tx.now + timedelta(seconds=min(float(timeout), _LONGEST_WAIT))
+        return self._tx.now + timedelta(seconds=max(0.0, min(timeout, _LONGEST_WAIT)))
 
     def _recorded(
         self,
@@ -409,12 +420,15 @@ class Unit:
         if result is not None and len(result) > RESULT_LIMIT:
             state, result = SessionState.ERROR, None
             error = ends.too_large(RESULT_LIMIT)
+        elif result is not None and (why := arguments.wrong_json(result)) is not None:
+            return self._nonsense(head, f"a frame 'done': {why}")
         if op.restart is not None and state is SessionState.COMPLETED:
             session = sessions.by_id(self._tx, head.id)
             assert session is not None
             if session.stop_requested is None:
                 try:
-                    successor_id = self._calls.restart(self._tx, session, _handed_over(op.restart, result))
+                    data = ends.handed_over(op.restart, result)
+                    successor_id = self._calls.restart(self._tx, session, data)
                     result = json.dumps({"restarted_as": successor_id}).encode()
                 except (TypeError, ValueError) as wrong:
                     state, result = SessionState.ERROR, None
@@ -454,6 +468,13 @@ class Unit:
 
     # --- ends -------------------------------------------------------------------------------------
 
+    def _nonsense(self, head: Head, why: str) -> Answer:
+        if not is_live(head):
+            return records.Refused("fenced")
+        last = journal.last(self._tx, head.id)
+        self._end(head, SessionState.ERROR, error=ends.nonsense(why, last))
+        return records.Refused("nonsense")
+
     def _end_full(self, session_id: str) -> None:
         head = self._heads[session_id]
         limit = self._bounds.reached(head.next_seq - 1, head.journal_bytes)
@@ -470,14 +491,6 @@ class Unit:
     ) -> None:
         ended = ends.end(self._tx, self._vault, head, state, result=result, error=error)
         self._heads[head.id] = head._replace(worker_id=None, state=ended)
-
-
-def _handed_over(restart: Mapping[str, Any], body: bytes | None) -> Mapping[str, Any]:
-    """Return the data of a successor; where it is large it came as the body."""
-    data = arguments.unpacked("restart", {"data": restart}, body or b"")["data"]
-    if not isinstance(data, dict):
-        raise TypeError("restart: the data of a successor is no object")
-    return data
 
 
 def _finishes(row: Row, record: Record) -> bool:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ninelives import arguments
 from ninelives.run import limits, semantics
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import mail
@@ -27,6 +28,19 @@ def delay_after(deaths: int) -> float:
 def goes_on(session: Session) -> bool:
     """Tell whether a session may run again whose process is gone: it has a journal, or nothing of it ran."""
     return session.is_durable or session.started_at is None
+
+
+def handed_over(restart: Mapping[str, Any], body: bytes | None) -> Mapping[str, Any]:
+    """Return the data of a successor; where it is large it came as the body.
+
+    Raises:
+        TypeError: It is no object.
+        ValueError: It is too large.
+    """
+    data = arguments.unpacked("restart", {"data": restart}, body or b"")["data"]
+    if not isinstance(data, dict):
+        raise TypeError("restart: the data of a successor is no object")
+    return data
 
 
 def release(tx: Tx, session: Session, *, crashes: int | None = None) -> None:
@@ -120,6 +134,15 @@ def cut_off(session_id: str, needed: int, carried: frozenset[int]) -> dict[str, 
         f"`ninelives session fork {session_id} --from-step 1` runs it again from its beginning"
     )
     return error("SemanticsNotCarried", message)
+
+
+def nonsense(why: str, last: Row | None) -> dict[str, Any]:
+    """Return the error of a session whose process said what nobody can read."""
+    message = (
+        f"its process said something that cannot be read: {why}; only Ninelives speaks through the socket of "
+        "a session's process, so code of the session, or of a library, has written to it"
+    )
+    return error("BrokenFrame", message, seq=last and last.seq)
 
 
 def lost(last: Row | None) -> dict[str, Any]:

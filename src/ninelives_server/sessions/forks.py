@@ -9,6 +9,7 @@ read yet, the fork may read too. It has the other one's key, so it needs that to
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ninelives.run import semantics
 from ninelives_server import ids
@@ -98,11 +99,13 @@ class Forks:
         if row.name not in {"subscribe", "unsubscribe"} or row.status != "ok" or row.sealed_value is None:
             return
         context = commit.context(new.id, row.key, "value")
-        came = json.loads(self._vault.open(tx, new.project_id, context, row.sealed_value))
-        args = came.get("args") or {}
+        came = _told(self._vault.open(tx, new.project_id, context, row.sealed_value))
+        args = came.get("args")
+        if not isinstance(args, dict):
+            return
         if row.name == "unsubscribe":
             listening.pop(str(args.get("id")), None)
-        elif "source" in args:
+        elif "source" in args and ids.is_id(str(came.get("value")), "sub"):
             listening[str(came["value"])] = (str(args["source"]), str(args.get("filter") or ""))
 
     def _hand_mail(self, tx: Tx, source: Session, new: NewSession, listening: Mapping[str, object]) -> None:
@@ -140,6 +143,15 @@ class Forks:
             sealed_value=again(row.sealed_value, "value"),
             sealed_preview=again(row.sealed_preview, "preview"),
         )
+
+
+def _told(text: bytes) -> dict[str, Any]:
+    """Return what a call's record says; nothing where project code has written it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _semantics(tx: Tx, source: Session, from_step: int) -> int:

@@ -15,13 +15,13 @@ from ninelives_server import log
 from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED
-from ninelives_server.sessions import hello, records
+from ninelives_server.sessions import frames, hello, records
 from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
 from ninelives_server.sessions.needs import Kind
-from ninelives_server.sessions.records import Answer, Op
+from ninelives_server.sessions.records import Answer, Call, Op
 
 logger = log.get(__name__)
 
@@ -29,7 +29,11 @@ _AWAY = 0.5  # seconds between questions to a database that is away
 #: The first report after a claim may have been sent before it; so many in a row deny a session.
 _MISSED = 2
 #: Reasons after which a session's process must not go on.
-_FATAL = frozenset({"fenced", "limit", "failed"})
+_FATAL = frozenset({"fenced", "limit", "nonsense"})
+#: The call that is no operation of the journal's.
+_TOKEN = "token"  # noqa: S105  # its name
+#: What became of a session for which the database failed us, and only for it.
+_NOT_STORED = "the server could not store what it said; the server's log says why"
 
 
 class Scheduler(Protocol):
@@ -167,10 +171,14 @@ class Link:
                     self._returns.add(self._start(self._take_back(frame)))
                 case "checked":
                     self._checked(frame)
-                case "call" if frame.head.get("name") == "token":
-                    self._start(self._token(frame))
                 case _:
-                    self._parts.group.submit(records.of_frame(frame, now), self._told)
+                    self._do(frames.of_frame(frame, now))
+
+    def _do(self, op: Op) -> None:
+        if isinstance(op, Call) and op.name == _TOKEN:
+            self._start(self._token(op))
+            return
+        self._parts.group.submit(op, self._told)
 
     def _hear_of_worker(self, frame: Frame) -> None:
         match frame.type:
@@ -366,19 +374,18 @@ class Link:
             # It is for people only: the session goes on without.
             logger.exception("session.not_noted", session_id=session_id)
 
-    async def _token(self, frame: Frame) -> None:
-        head = frame.head
-        session_id, epoch = str(head["sid"]), int(head["ep"])
+    async def _token(self, call: Call) -> None:
+        session_id, epoch, i = call.session_id, call.epoch, call.i
         held = self.held.get(session_id)
         if held is None or held.epoch != epoch:
-            self._refuse(session_id, epoch, head["i"], "fenced")
+            self._refuse(session_id, epoch, i, "fenced")
             return
         try:
-            value, error = await self._ask_tokens(session_id, head.get("args") or {})
+            value, error = await self._ask_tokens(session_id, call.args)
         except Exception:
             logger.exception("session.token_failed", session_id=session_id)
             value, error = None, {"type": "Transient", "message": "the server failed; its log says why"}
-        self.send("answer", sid=session_id, ep=epoch, i=head["i"], seq=None, value=value, error=error)
+        self.send("answer", sid=session_id, ep=epoch, i=i, seq=None, value=value, error=error)
 
     async def _ask_tokens(
         self, session_id: str, args: Mapping[str, Any]
@@ -414,6 +421,7 @@ class Link:
                 self.send("wait", **about, until=records.seconds_of(until), left=left)
             case records.Refused(reason):
                 self._refuse(op.session_id, op.epoch, i, reason)
+                self._note_failure(op, reason)
             case records.Parked():
                 self._over(op, answer)
                 self.send("parked", **about)
@@ -454,6 +462,15 @@ class Link:
             self.send("refuse", sid=session_id, ep=epoch, i=i, reason=reason)
         if reason in _FATAL:
             self.kill(session_id, epoch, reason)
+
+    def _note_failure(self, op: Op, reason: str) -> None:
+        """Take what broke us for a death of the session's process: it is tried again a few times."""
+        if reason == "failed" and isinstance(op, records.Died):
+            self.kill(op.session_id, op.epoch, reason)
+        elif reason == "failed":
+            self.send("kill", sid=op.session_id, ep=op.epoch, why=reason)
+            died = records.Died(op.session_id, op.epoch, None, None, _NOT_STORED, "")
+            self._parts.group.submit(died, self._told)
 
     def runs(self, session_id: str, epoch: int) -> bool:
         """Tell whether the worker runs a session: we gave it out, and its reports do not deny it."""

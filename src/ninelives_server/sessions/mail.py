@@ -6,6 +6,7 @@ or lost. One that finds nothing is `NOTHING`: the session waits on, and asks aga
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -25,6 +26,8 @@ NOTHING: Final = object()
 NAME_LIMIT = 200
 #: The largest payload of a signal; of a child's end, one that holds the largest result. bytes
 PAYLOAD_LIMIT = arguments.LARGEST + 1024
+#: What no database has in texts: NUL, and halves of surrogate pairs.
+_UNSTORED: Final = re.compile("[\0\ud800-\udfff]")
 #: Ids or names of one wait.
 WAIT_LIMIT = 1000
 
@@ -90,6 +93,7 @@ class Mail:
 
     def _next_event(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
         wanted = _texts(args["ids"], "subscription")
+        _see_timeout(args)
         known = subscriptions.known(tx, head.id, wanted)
         if unknown := [one for one in wanted if one not in known]:
             message = f"this session has no subscription {unknown[0]!r}; use what subscribe returned"
@@ -105,7 +109,8 @@ class Mail:
         """Return the event that an item is about; `None` where it has been deleted meanwhile."""
         event = item.event_id and events.by_id(tx, item.event_id)
         sealed = item.event_id and events.sealed_data(tx, item.event_id)
-        if not event or not sealed:
+        # What a session has given back may be anything that it says it was given.
+        if not event or not sealed or event.project_id != head.project_id:
             return None
         data = self._vault.open(tx, head.project_id, f"events:{event.id}:sealed_data", sealed)
         return {
@@ -116,7 +121,13 @@ class Mail:
         }
 
     def give_back(self, tx: Tx, head: Head, found: Mapping[str, Any]) -> None:
-        """Put what a wait has found back into the inbox, before everything else."""
+        """Put what a wait has found back into the inbox, before everything else.
+
+        Its record may be any that project code has written under a wait's name: that is nothing to put back.
+        """
+        names = ("subscription", "event_id", "event_type") if "subscription" in found else ("name",)
+        if not all(_is_name(found.get(name)) for name in names):
+            return
         if "subscription" in found:
             inbox.put_back(
                 tx,
@@ -128,7 +139,7 @@ class Mail:
                 event_id=found["event_id"],
             )
             return
-        item_id, text = inbox.new_id(), _encoded(found["payload"])
+        item_id, text = inbox.new_id(), _encoded(found.get("payload"))
         inbox.put_back(
             tx,
             item_id,
@@ -155,6 +166,7 @@ class Mail:
 
     def _next_signal(self, tx: Tx, head: Head, args: Mapping[str, Any], _call: Call) -> Any:
         names = _texts(args["names"], "signal")
+        _see_timeout(args)
         item = inbox.first(tx, head.id, [inbox.signal_topic(name) for name in names])
         if item is None:
             return NOTHING
@@ -219,3 +231,14 @@ def _texts(value: Any, what: str) -> list[str]:
     if len(value) > WAIT_LIMIT:
         raise CallFailed("ValueError", f"one wait takes at most {WAIT_LIMIT} of these, not {len(value)}")
     return value
+
+
+def _is_name(value: object) -> bool:
+    """Tell whether this is a name that an inbox's columns take."""
+    return isinstance(value, str) and 0 < len(value) <= NAME_LIMIT and _UNSTORED.search(value) is None
+
+
+def _see_timeout(args: Mapping[str, Any]) -> None:
+    timeout = args.get("timeout")
+    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float)):
+        raise CallFailed("TypeError", f"a wait's timeout is a number of seconds, not {str(timeout)[:100]!r}")

@@ -1,24 +1,18 @@
 """What a session process asks of the journal, and what it is told: plain values, no I/O.
 
-`of_frame` is the only reader of what workers send; everything behind it works with these types.
+`sessions.frames` is the only reader of what workers send; everything behind it works with these types.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from ninelives.run.wire import BrokenFrame, Frame
 from ninelives_server.model.sessions import SessionState
 
 #: A finished record may take the place of one with this status.
 STARTED = "started"
-_TRACKS = frozenset({"call", "value", "log"})
-_KINDS = frozenset({"step", "wait", "value", "log"})
-_STATUSES = frozenset({STARTED, "ok", "error", "live", "abandoned", "fired", "cancelled"})
-_ENDS = frozenset({SessionState.COMPLETED, SessionState.ERROR, SessionState.STOPPED})
-_NAME_LIMIT = 300  # characters; the column's length
-_TOPIC_LIMIT = 300  # likewise
+#: The call that undoes the delivery that a wait's record holds.
+GIVE_BACK = "give_back"
 
 
 class Record(NamedTuple):
@@ -143,7 +137,21 @@ class Died(NamedTuple):
     limit: Mapping[str, Any] | None = None
 
 
-Op: TypeAlias = Put | Call | Park | Waiting | Begin | Done | Died
+class Nonsense(NamedTuple):
+    """What the process said can be read or stored by nobody: its session ends, and no other one's.
+
+    Attributes:
+        i: `None` where it had none.
+        why: For people.
+    """
+
+    session_id: str
+    epoch: int
+    i: int | None
+    why: str
+
+
+Op: TypeAlias = Put | Call | Park | Waiting | Begin | Done | Died | Nonsense
 
 
 class Acked(NamedTuple):
@@ -153,7 +161,7 @@ class Acked(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """It was not done; `fenced`, `different` or `limit`, or `failed` where we could not."""
+    """It was not done; `fenced`, `different`, `limit` or `nonsense`, or `failed` where we could not."""
 
     reason: str
 
@@ -221,109 +229,6 @@ def time_of(value: object) -> datetime | None:
 def seconds_of(at: datetime | None) -> float | None:
     """Write a time as seconds since 1970."""
     return None if at is None else at.timestamp()
-
-
-# Made once: `json.dumps` with options makes an encoder for each call, and each record has a preview.
-_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def _json(value: object) -> bytes | None:
-    return None if value is None else _ENCODER.encode(value).encode()
-
-
-def _one_of(allowed: frozenset[str], value: object, what: str) -> str:
-    if value not in allowed:
-        raise BrokenFrame(f"{what} {value!r} is not known")
-    return str(value)
-
-
-def _record(head: Mapping[str, Any], body: bytes, now: datetime) -> Record:
-    blob = head.get("blob")
-    return Record(
-        track=_one_of(_TRACKS, head["track"], "track"),
-        strand=str(head["strand"]),
-        n=int(head["n"]),
-        kind=_one_of(_KINDS, head["kind"], "kind"),
-        name=str(head["name"])[:_NAME_LIMIT],
-        digest=bytes.fromhex(head.get("digest") or ""),
-        status=_one_of(_STATUSES, head["status"], "status"),
-        attempt=int(head.get("attempt") or 1),
-        started_at=time_of(head.get("start")) or now,
-        ended_at=time_of(head.get("end")),
-        value=None if blob else body,
-        blob=blob or None,
-        preview=_json(head.get("preview")),
-    )
-
-
-def _call(head: Mapping[str, Any], body: bytes, now: datetime) -> Call:
-    key = head.get("key")
-    return Call(
-        session_id=head["sid"],
-        epoch=int(head["ep"]),
-        i=int(head["i"]),
-        key=None if key is None else (str(key["strand"]), int(key["n"])),
-        name=str(head["name"])[:_NAME_LIMIT],
-        args=head.get("args") or {},
-        body=body,
-        digest=bytes.fromhex(head.get("digest") or ""),
-        started_at=time_of(head.get("start")) or now,
-        preview=_json(head.get("preview")),
-    )
-
-
-def _done(head: Mapping[str, Any], body: bytes) -> Done:
-    state = SessionState(_one_of(frozenset(_ENDS), head["state"], "state"))
-    restart = head.get("restart")
-    if restart is not None and not isinstance(restart, dict):
-        raise BrokenFrame("what a successor is given is no object")
-    return Done(head["sid"], int(head["ep"]), int(head["i"]), state, head.get("error"), body or None, restart)
-
-
-def _park(head: Mapping[str, Any]) -> Park:
-    awaits = head.get("awaits")
-    topics = None if awaits is None else tuple(str(topic)[:_TOPIC_LIMIT] for topic in awaits)
-    return Park(head["sid"], int(head["ep"]), int(head["i"]), time_of(head.get("until")), topics)
-
-
-def _died(head: Mapping[str, Any]) -> Died:
-    return Died(
-        session_id=head["sid"],
-        epoch=int(head["ep"]),
-        signal=head.get("signal"),
-        exit_code=head.get("exit_code"),
-        reason=str(head.get("reason") or "")[:500],
-        stderr=str(head.get("stderr") or "")[-4000:],
-        limit=head.get("limit"),
-    )
-
-
-def of_frame(frame: Frame, now: datetime) -> Op:
-    """Read a frame that a worker sent for one of its sessions.
-
-    Raises:
-        BrokenFrame: It is none of those that the journal knows, or lacks something.
-    """
-    head = frame.head
-    try:
-        match frame.type:
-            case "record":
-                return Put(head["sid"], int(head["ep"]), int(head["i"]), _record(head, frame.body, now))
-            case "call":
-                return _call(head, frame.body, now)
-            case "park":
-                return _park(head)
-            case "waiting":
-                return Waiting(head["sid"], int(head["ep"]), bool(head["is_waiting"]))
-            case "begin":
-                return Begin(head["sid"], int(head["ep"]))
-            case "done":
-                return _done(head, frame.body)
-            case "died":
-                return _died(head)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BrokenFrame(f"a frame {frame.type!r} cannot be read: {error}") from error
-    raise BrokenFrame(f"no frame {frame.type!r} is known")
 
 
 def next_round(ops: Sequence[Op], waiting: Sequence[int]) -> tuple[list[int], list[int], list[int]]:

@@ -27,6 +27,9 @@ logger = log.get(__name__)
 #: How long a replay may take. seconds
 _PATIENCE = 60.0
 _FAILED = "failed"
+#: What a verdict says (`ninelives.run.check`), and how long it may be. characters
+_SAID = ("outcome", "seq", "strand", "n", "recorded", "called", "file", "line", "message")
+_LONGEST = 4000
 
 
 @dataclass(slots=True)
@@ -95,7 +98,7 @@ class Checker:
         except Exception as error:  # the root of a task
             logger.exception("check.failed", session_id=session_id)
             said = {"outcome": _FAILED, "message": f"the check itself failed: {type(error).__name__}"}
-        said = {key: value for key, value in said.items() if key not in {"t", "id", "sid"}}
+        said = {key: _bounded(said.get(key)) for key in _SAID}
         self._send(wire.encode({"t": "checked", "id": job_id, "sid": session_id, **said}))
 
     async def _run(self, name: str, job: _Job, session_id: str) -> Mapping[str, Any]:
@@ -123,6 +126,13 @@ class Checker:
         ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         frames = b"".join((wire.encode({**start, "t": "start"}), past, wire.encode({"t": "go"})))
         return await _verdict(zygote, name, ours, output, frames)
+
+
+def _bounded(value: object) -> str | int | None:
+    """Return a part of a verdict as the link takes it: project code can write anything for one."""
+    if type(value) is int and abs(value) < 2**31:
+        return value
+    return None if value is None else str(value)[:_LONGEST].encode("utf-8", "replace").decode()
 
 
 async def _verdict(

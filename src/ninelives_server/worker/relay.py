@@ -160,6 +160,9 @@ class Relay(asyncio.Protocol):
         if kind == "waiting":
             self._waiting_frame = frame
         elif isinstance(number, int):
+            if number in self._kept:
+                self._break(f"it used the number {number} for two frames")
+                return
             self._kept[number] = frame
             self._kept_bytes += len(frame)
             self._settled.clear()
