@@ -57,7 +57,7 @@ def main(event):
 @pytest.fixture
 def calls(tmp_path):
     """What is said of the file's calls, by what is called."""
-    (tmp_path / "helpers.py").write_text("raise RuntimeError('never imported')\n")
+    (tmp_path / "helpers.py").write_text("raise RuntimeError('never imported')\ndef help(): ...\n")
     (tmp_path / "main.py").write_text(SOURCE)
     return {site.call: site for site in explain.explain(tmp_path / "main.py")}
 
@@ -123,3 +123,151 @@ def test_a_name_that_is_bound_again_is_not_believed(tmp_path):
     found = [site.kind for site in explain.explain(tmp_path / "main.py")]
 
     assert found == ["step", "decided at run time", "decided at run time"]
+
+
+CLIENTS = """
+import ninelives
+from ninelives import salesforce
+from autokitteh import store, subscribe
+from autokitteh.google import google_sheets_client
+from autokitteh.notion import notion_client
+from autokitteh.slack import slack_client
+
+crm = salesforce.client("crm")
+values = google_sheets_client("sheets").spreadsheets().values()
+notion = notion_client("notes")
+
+
+def main(event):
+    crm.Lead.get("1")
+    crm.query("SELECT Id FROM Lead")
+    crm.bulk.Lead.insert([])
+    crm.session.get("x")
+    mine = salesforce.client("crm")
+    mine.Account.create({})
+    values.get(range="A1").execute().get("values")
+    notion.pages.create()
+    slack_client("chat").chat_postMessage(text="x")
+    subscribe("crm")
+    store.get("x")
+    ninelives.store.get("x")
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "name"),
+    [
+        ("crm.Lead.get", "step", "simple_salesforce.api.SFType.get"),
+        ("crm.query", "step", "simple_salesforce.api.Salesforce.query"),
+        ("crm.bulk.Lead.insert", "step", "simple_salesforce.bulk.SFBulkType.insert"),
+        ("crm.session.get", "decided at run time", ""),
+        ("salesforce.client", "direct", "client"),
+        ("mine.Account.create", "step", "simple_salesforce.api.SFType.create"),
+        ("values.get", "step", "googleapiclient.discovery.Resource.get"),
+        ("values.get(range='A1').execute", "step", "googleapiclient.http.HttpRequest.execute"),
+        ("values.get(range='A1').execute().get", "decided at run time", ""),
+        ("notion.pages.create", "step", "notion_client.client.Client.pages.create"),
+        ("slack_client('chat').chat_postMessage", "step", "slack_sdk.web.client.WebClient.chat_postMessage"),
+        ("subscribe", "step", "subscribe"),
+        ("store.get", "step", "store.get"),
+        ("ninelives.store.get", "step", "store.get"),
+    ],
+)
+def test_what_clients_do_is_known(tmp_path, call, kind, name):
+    """Also where a client makes its attributes when they are read, and where its library is not installed."""
+    (tmp_path / "main.py").write_text(CLIENTS)
+
+    site = {site.call: site for site in explain.explain(tmp_path / "main.py")}[call]
+
+    assert (site.kind, site.name) == (kind, name)
+
+
+FILES = {
+    "main.py": """
+    import desk
+    import sqlite3
+    from parts import rows
+    from parts.rows import fetch, plain, shared
+
+    LATER = None
+
+    class Table:
+        def __init__(self, path):
+            self.path = path
+            self.conn = sqlite3.connect(path)
+
+        def count(self):
+            return self.conn.execute("SELECT count(*) FROM t").fetchone()[0]
+
+        def close(self):
+            self.conn.close()
+
+    class Named(Table):
+        def title(self):
+            return self.path.upper()
+
+    def main(event):
+        desk.conn.execute("CREATE TABLE t (x)")
+        table = Named(desk.PATH)
+        table.count()
+        table.title()
+        fetch()
+        rows.fetch()
+        plain()
+        shared.append(1)
+        table.close()
+    """,
+    "desk.py": """
+    import os, sqlite3, tempfile
+
+    PATH = os.path.join(os.environ["WHERE"], "x.db")
+    conn = sqlite3.connect(PATH)
+    """,
+    "parts/__init__.py": "",
+    "parts/rows.py": """
+    import ninelives
+    from . import inner
+
+    shared = []
+
+    @ninelives.step
+    def fetch():
+        return inner.double(2)
+
+    def plain():
+        return inner.double(3)
+    """,
+    "parts/inner.py": "def double(x):\n    return 2 * x\n",
+}
+
+
+def test_what_is_said_is_what_a_session_does(harness, program, tmp_path):
+    """
+    Names are followed into the project's other modules and into what objects of its classes hold: the calls
+    that are said to be steps are those that a session records, and no others.
+    """
+    project = program(FILES["main.py"], files=FILES, env={"WHERE": str(tmp_path)})
+    sites = explain.explain(project.directory / "main.py")
+
+    outcome = harness.run(project)
+
+    assert outcome.state == "completed", outcome.error
+    assert outcome.journal.steps() == [
+        "sqlite3.Connection.execute",
+        "sqlite3.connect",
+        "sqlite3.Connection.execute",
+        "sqlite3.Cursor.fetchone",
+        "parts.rows.fetch",
+        "parts.rows.fetch",
+        "sqlite3.Connection.close",
+    ]
+    said = [site.call for site in sites if site.kind in {"step", "decided at run time"}]
+    assert said == [
+        "sqlite3.connect",
+        "self.conn.execute",
+        "self.conn.execute('SELECT count(*) FROM t').fetchone",
+        "self.conn.close",
+        "desk.conn.execute",
+        "fetch",
+        "rows.fetch",
+    ]
