@@ -1,5 +1,6 @@
 """The address that other systems call, over HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 
@@ -221,6 +222,22 @@ async def test_without_a_slug_nothing_is_called(away: httpx2.AsyncClient, path):
     answer = await away.post(path, content=b"{}")
 
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_a_body_that_does_not_end_is_408(away: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch):
+    """
+    Nobody may keep a connection for ever; nothing is stored of half a request.
+    """
+    monkeypatch.setattr(webhooks, "ARRIVED_WITHIN", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"x": '
+        await asyncio.Event().wait()
+
+    answer = await away.post("/webhooks/slug", content=half())
+
+    assert (answer.status_code, answer.json()["code"]) == (408, "too_slow")
+    assert answer.headers["connection"] == "close"
 
 
 async def test_a_foreign_host_reaches_no_webhook(away: httpx2.AsyncClient):

@@ -181,6 +181,19 @@ async def test_a_slow_session_is_a_504(world: World, shop: Shop):
     assert reply.status == 504
 
 
+@pytest.mark.parametrize("status", [204, 205, 304])
+async def test_an_answer_that_may_have_no_body_has_none(world: World, shop: Shop, status):
+    """
+    What code gives nevertheless, and what it says later, would be read as the beginning of another answer.
+    """
+    event_id, session_id = await a_call(world, shop)
+    await answer(world, shop, event_id, session_id, {"status_code": status, "body": "x", "more": True})
+
+    reply = await Replies(store=world.store, vault=world.vault).wait(event_id, seconds=60)
+
+    assert (reply.status, reply.body, reply.rest) == (status, b"", None)
+
+
 @pytest.mark.parametrize(
     ("value", "status", "media_type", "body"),
     [

@@ -21,6 +21,8 @@ from ninelives_server.events.webhooks import WebhookRequest
 from ninelives_server.services import Services
 
 _BELOW = "/webhooks/"
+#: A request of which the whole body has not come by then is refused. seconds
+ARRIVED_WITHIN = 60.0
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+(:([1-9][0-9]{0,3}|[1-5][0-9]{4}))?")
 
 
@@ -51,13 +53,25 @@ class Hooks:
         """Store the request as an event; answer 202 once it is committed, or with what its session says."""
         services = self._services
         began = asyncio.get_running_loop().time()
-        body = await bodies.limited(request, services.webhooks.body_limit, "a webhook's body")
+        try:
+            async with asyncio.timeout(ARRIVED_WITHIN):
+                body = await bodies.limited(request, services.webhooks.body_limit, "a webhook's body")
+        except TimeoutError:
+            return _too_slow(request)
         receipt = await services.webhooks.accept(_read(request, slug, body))
         if not receipt.is_sync:
             return _Accepted(receipt.event_id)
         # What receiving took counts: the sender's patience began with its request.
         left = max(PATIENCE - (asyncio.get_running_loop().time() - began), 0.0)
         return _response(await services.replies.wait(receipt.event_id, seconds=left), receipt.event_id)
+
+
+def _too_slow(request: Request) -> Response:
+    """Refuse a request whose end nobody can tell from silence, and hang up (RFC 9110, section 15.5.9)."""
+    detail = f"the request's body has not come whole within {ARRIVED_WITHIN:g} s"
+    answer = problems.problem(408, "too_slow", detail, request=request)
+    answer.headers["Connection"] = "close"
+    return answer
 
 
 class _Accepted:

@@ -28,6 +28,8 @@ IDLE = 300.0
 #: Answers and ends are looked for this often while nothing is announced. seconds
 _LOOK_EVERY = 1.0
 
+#: Answers with these have no body (RFC 9110, sections 15.3.5, 15.3.6 and 15.4.5).
+_WITHOUT_BODY = frozenset({204, 205, 304})
 _KNOWN = frozenset({"status_code", "headers", "body", "body_base64", "json", "more"})
 #: Never taken from project code: they act on the whole site, or belong to the connection (RFC 9110, 7.6.1).
 _DROPPED = frozenset(
@@ -101,12 +103,13 @@ class Replies:
                     return _problem(502, _why(view.event))
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
-                    return _problem(504, f"no answer within {round(seconds, 1):g} s")
+                    return _problem(504, f"no answer within {PATIENCE:g} s of the request")
                 await _told(notice, min(left, _LOOK_EVERY))
 
     def _reply(self, event_id: str, value: Any) -> Reply:
         reply = _first(value)
-        return replace(reply, rest=self._rest(event_id)) if reply.is_good and _wants_more(value) else reply
+        has_rest = reply.is_good and reply.status not in _WITHOUT_BODY and _wants_more(value)
+        return replace(reply, rest=self._rest(event_id)) if has_rest else reply
 
     async def _rest(self, event_id: str) -> AsyncIterator[bytes]:
         """Yield the bodies that follow the first, until one says no more, or nobody is left to say it."""
@@ -192,6 +195,8 @@ def _first(value: Any) -> Reply:
     if not 200 <= status <= 599:
         return _problem(502, f"the session answered with the status {status}, which is none")
     headers = {"Content-Type": media_type, "Cache-Control": "no-cache", **_headers(part.get("headers"))}
+    if status in _WITHOUT_BODY:
+        body = b""
     return Reply(status=status, headers=headers, body=body, is_good=True)
 
 
