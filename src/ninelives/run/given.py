@@ -102,4 +102,6 @@ def _hinted(function: Any) -> Known | None:
 
 
 def _name_of(thing: Any) -> str:
-    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
+    owner = getattr(thing, "__objclass__", None) or getattr(thing, "__self__", None)
+    module = getattr(owner, "__module__", None) if isinstance(owner, type) else None
+    return f"{module or getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"

@@ -10,6 +10,11 @@ _SALESFORCE: Final = "simple_salesforce.api.Salesforce"
 _GOOGLE: Final = "googleapiclient.discovery.Resource"
 _BOTO: Final = "botocore.client.BaseClient"
 
+
+def _all_return(result: str, prefix: str, names: str) -> dict[str, str]:
+    return {f"{prefix}.{name}": result for name in names.split()}
+
+
 #: What functions return that do not say it themselves, or cannot where their library is not installed.
 RETURNS: Final[dict[str, str]] = {
     "ninelives.salesforce.client": _SALESFORCE,
@@ -42,6 +47,37 @@ RETURNS: Final[dict[str, str]] = {
     "autokitteh.zoom.zoom_client": "requests.sessions.Session",
     "boto3.client": _BOTO,
     "googleapiclient.discovery.build": _GOOGLE,
+    **_all_return(
+        "requests.models.Response", "requests.api", "delete get head options patch post put request"
+    ),
+    **_all_return(
+        "requests.models.Response",
+        "requests.sessions.Session",
+        "delete get head options patch post put request send",
+    ),
+    **_all_return("sqlite3.Connection", "_sqlite3", "connect"),
+    **_all_return("sqlite3.Cursor", "sqlite3.Connection", "cursor execute executemany executescript"),
+    **_all_return("sqlite3.Cursor", "sqlite3.Cursor", "execute executemany executescript"),
+    **_all_return(
+        "datetime.datetime", "datetime.datetime", "now utcnow today fromisoformat fromtimestamp replace"
+    ),
+    **_all_return("datetime.datetime", "datetime.datetime", "astimezone strptime"),
+    **_all_return("builtins.str", "datetime.datetime", "isoformat strftime"),
+    **_all_return("builtins.str", "pathlib.Path", "read_text as_posix"),
+    **_all_return(
+        "pathlib.Path", "pathlib.Path", "absolute expanduser resolve joinpath with_name with_suffix"
+    ),
+    **_all_return("re.Pattern", "re", "compile"),
+    **_all_return("builtins.str", "json", "dumps"),
+    **_all_return(
+        "builtins.str",
+        "builtins.str",
+        "capitalize casefold format join lower lstrip removeprefix removesuffix replace rstrip strip title "
+        "translate upper zfill",
+    ),
+    **_all_return("builtins.list", "builtins.str", "rsplit split splitlines"),
+    **_all_return("builtins.bytes", "builtins.str", "encode"),
+    **_all_return("builtins.str", "builtins.bytes", "decode hex"),
 }
 
 #: Classes whose attributes are made when they are read: what those are, `*` for all that are not named.

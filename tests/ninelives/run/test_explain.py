@@ -261,7 +261,7 @@ def test_what_is_said_is_what_a_session_does(harness, program, tmp_path):
         "parts.rows.fetch",
         "sqlite3.Connection.close",
     ]
-    said = [site.call for site in sites if site.kind in {"step", "decided at run time"}]
+    said = [site.call for site in sites if site.kind == "step"]
     assert said == [
         "sqlite3.connect",
         "self.conn.execute",
