@@ -30,12 +30,12 @@ def later(monkeypatch: pytest.MonkeyPatch, store: Store, by: timedelta) -> None:
     for name in ("write", "read", "glance") if isinstance(store, SqliteStore) else ("write", "read"):
         original = getattr(store, name)
 
-        def shifted(work: Callable, original=original):
+        def shifted(work: Callable, original=original, **how: object):
             def run(tx: Tx):
                 tx.now += by
                 return work(tx)
 
-            return original(run)
+            return original(run, **how)
 
         monkeypatch.setattr(store, name, shifted)
 

@@ -3,18 +3,25 @@
 One thread reads the socket and runs timers; anybody may send. Frames leave in the order in which they were
 sent, which is the order in which the server commits them. When the other side closes, this process has
 nothing left to live for and ends.
+
+Whoever asks while nobody else waits for an answer reads the socket itself, and the link's thread lets go of
+it meanwhile: a session with one strand would otherwise wake two threads, one after the other, for each step.
+What comes for others is left to the link's thread, in order. An error may end a thread between any two calls
+there (`interrupt_main`, a library's time-out), so what was read is kept, and forgotten, in one call each.
 """
 
+import _signal  # type: ignore[import-not-found]  # no types are kept of it
 import heapq
 import itertools
 import os
 import select
+import signal
 import socket
 import struct
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from ninelives.errors import NotInSession
@@ -26,11 +33,16 @@ EXIT_LOST = 75
 
 _HEAD = struct.Struct(">II")
 _CHUNK = 256 * 1024
-#: `poll` takes no more: the milliseconds are a C `int`. A timer that is later is looked at again then.
-_LONGEST_POLL = 2**31 - 1
+#: `poll` takes little more: its milliseconds are a C `int`. Who is later is looked at again then. seconds
+_LONGEST_POLL = 2_000_000.0
+_SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+#: Handlers that call no code of the project's; `None`: not installed by Python.
+_HARMLESS = frozenset({signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, None})
 
 #: Taken before anybody can replace them: project code must not be able to hold our lock or stop our clock.
 _allocate_lock = threading.Lock
+_get_ident = threading.get_ident
+_handler_of = _signal.getsignal  # that of `signal` makes an enumeration's member of each
 _now = time.monotonic
 
 Answer = Callable[[Frame], None]
@@ -60,7 +72,7 @@ class Link:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._buffer = b""
+        self._chunks: list[bytes] = []
         self._send_lock = _allocate_lock()
         self._ids = itertools.count(1)
         self._waiting: dict[int, Answer] = {}
@@ -68,6 +80,14 @@ class Link:
         self._timers: list[tuple[float, int, Timer]] = []
         self._timer_lock = _allocate_lock()
         self._wake = -1
+        self._poll = select.epoll()
+        self._asking = select.poll()
+        # Who reads the socket: an `ask`, the link's thread, nobody.
+        self._reader: object = None
+        self._reader_lock = _allocate_lock()
+        # There are complete frames for the link's thread.
+        self._is_left = False
+        self._main_thread = 0
         #: Asked before a frame is sent, with whether somebody waits for its answer; `False` drops it.
         self.gate: Callable[[Mapping[str, Any], bool], bool] = _open_gate
         #: This is a child process that user code forked: it has no part in the conversation.
@@ -79,20 +99,27 @@ class Link:
         self.is_child = True
         self._send_lock = _allocate_lock()
         self._timer_lock = _allocate_lock()
+        self._reader_lock = _allocate_lock()
 
     # --- before anything runs -------------------------------------------------------------------------
 
     def receive(self) -> Frame:
         """Read the next frame; only before `start`."""
         while True:
-            for frame in self._frames_in_hand(limit=1):
+            for frame, end in self._frames_in_hand():
+                self._forget(end)
                 return frame
             self._read()
 
     def start(self, events: Mapping[str, Answer]) -> None:
         """Read in a thread from now on; frames that answer nothing go to `events`, by type."""
         self._events = dict(events)
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._main_thread = threading.main_thread().ident or 0
+        self._poll.register(self._sock, select.EPOLLIN)
+        self._wake = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._asking.register(self._sock, select.POLLIN)
+        self._is_left = True  # perhaps, with what `receive` has read
         thread = threading.Thread(target=self._serve, name="ninelives-link", daemon=True)
         thread.start()
 
@@ -135,9 +162,51 @@ class Link:
             found.append(frame)
             lock.release()
 
-        self.post(head, take, body)
+        reader = object()
+        try:
+            self._begin_reading(reader)
+            i = self.post(head, take, body)
+            while i and self._reader is reader and not found:
+                self._read_for(i, reader)
+        finally:
+            self._end_reading(reader)
         lock.acquire()
         return found[0]
+
+    # --- reading for an answer ----------------------------------------------------------------------------
+
+    def _begin_reading(self, reader: object) -> None:
+        """Read the socket in this thread from now on, unless somebody else waits for something."""
+        if _get_ident() == self._main_thread and not _HARMLESS.issuperset(map(_handler_of, _SIGNALS)):
+            return  # a handler of project code may ask, too, while this thread cannot go on reading
+        with self._reader_lock:
+            if self._reader is None and not self._waiting and not self._is_left and self._wake >= 0:
+                self._reader = reader
+        if self._reader is reader:
+            self._poll.modify(self._sock, 0)
+
+    def _end_reading(self, reader: object) -> None:
+        if self._reader is reader:
+            self._poll.modify(self._sock, select.EPOLLIN)
+            self._reader = None
+            if self._is_left:
+                os.eventfd_write(self._wake, 1)
+
+    def _read_for(self, i: int, reader: object) -> None:
+        """Read what comes, and take the answer to `i` unless something for somebody else comes before it."""
+        self._asking.poll()  # `recv` alone is woken when the other side takes what was sent, too
+        self._read()
+        done = 0
+        for frame, end in self._frames_in_hand():
+            number = frame.head.get("i", 0)
+            if number != i and (number in self._waiting or frame.type in self._events):
+                self._is_left = True
+                break
+            self._dispatch(frame)
+            done = end
+        self._forget(done)
+        if self._is_left:
+            self._end_reading(reader)
 
     def _write(self, data: bytes) -> None:
         if self.is_child:
@@ -188,59 +257,74 @@ class Link:
             lost()
 
     def _loop(self) -> NoReturn:
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        sock = self._sock.fileno()
-        for frame in self._frames_in_hand():
-            self._dispatch(frame)
         while True:
             due, left = self._due()
             for timer in due:
                 timer.run()
             if due:
                 continue
-            for fd, _ in poll.poll(None if left is None else _milliseconds(left)):
-                if fd != sock:
+            for fd, _ in self._poll.poll(None if left is None else min(left, _LONGEST_POLL)):
+                if fd == self._wake:
                     os.eventfd_read(self._wake)
-                    continue
-                self._read()
-                for frame in self._frames_in_hand():
-                    self._dispatch(frame)
+            self._serve_socket()
+
+    def _serve_socket(self) -> None:
+        """Dispatch what others have left and what has come, unless somebody else reads."""
+        with self._reader_lock:
+            if self._reader is not None:
+                return
+            self._reader = self
+        if self._is_left or self._read(socket.MSG_DONTWAIT):
+            self._is_left = False
+            done = 0
+            for frame, end in self._frames_in_hand():
+                self._dispatch(frame)
+                done = end
+            self._forget(done)
+        self._reader = None
 
     def _dispatch(self, frame: Frame) -> None:
         answer = self._waiting.pop(frame.head.get("i", 0), None) or self._events.get(frame.type)
         if answer is not None:
             answer(frame)
 
-    def _read(self) -> None:
+    def _read(self, flags: int = 0) -> bool:
+        """Read what has come; tell whether there was something."""
         try:
-            data = self._sock.recv(_CHUNK)
+            # Read and kept in one call.
+            self._chunks.extend(map(self._sock.recv, (_CHUNK,), (flags,)))
+        except BlockingIOError:
+            return False
         except OSError:
-            data = b""
-        if not data:
             lost()
-        self._buffer = self._buffer + data if self._buffer else data
+        if not self._chunks[-1]:
+            lost()
+        return True
 
-    def _frames_in_hand(self, limit: int | None = None) -> list[Frame]:
-        """Take the complete frames out of what was read."""
-        buffer, at = self._buffer, 0
-        frames: list[Frame] = []
-        while len(buffer) - at >= _HEAD.size and (limit is None or len(frames) < limit):
-            length, _ = _HEAD.unpack_from(buffer, at)
+    def _frames_in_hand(self) -> Iterator[tuple[Frame, int]]:
+        """Yield the complete frames of what was read, and up to where `_forget` forgets each."""
+        if len(self._chunks) > 1 and not self._is_complete():
+            return
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        at = 0
+        while len(data) - at >= _HEAD.size:
+            length, _ = _HEAD.unpack_from(data, at)
             end = at + 4 + length
-            if end > len(buffer):
+            if end > len(data):
                 break
-            frames.extend(wire.decode_all(buffer[at:end]))
+            yield wire.decode(data, at, end), end
             at = end
-        if at:
-            self._buffer = buffer[at:]
-        return frames
 
+    def _is_complete(self) -> bool:
+        """Tell whether there may be a complete frame; a large one is put together only once."""
+        first = self._chunks[0]
+        wanted = 4 + _HEAD.unpack_from(first)[0] if len(first) >= _HEAD.size else 0
+        return sum(map(len, self._chunks)) >= wanted
 
-def _milliseconds(seconds: float) -> int:
-    """Return how long to poll: until a timer is due, or as long as the system can, which is 24 days."""
-    return max(1, int(min(seconds * 1000 + 0.999, _LONGEST_POLL)))
+    def _forget(self, size: int) -> None:
+        """Forget so many bytes of what was read."""
+        rest = b"".join(self._chunks)[size:]
+        self._chunks[:] = [rest] if rest else []
 
 
 def _open_gate(_head: Mapping[str, Any], _is_awaited: bool) -> bool:

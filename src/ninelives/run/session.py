@@ -6,7 +6,7 @@ import contextlib
 import inspect
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ninelives import arguments
@@ -41,6 +41,8 @@ from ninelives.run.waits import PARK_AFTER, Waits
 from ninelives.run.wire import Frame
 
 _wall = time.time
+#: So many marked functions are remembered.
+_MOST_KNOWN = 1000
 
 #: Errors of the server's answers that user code gets as they are.
 _ANSWERED: Final[dict[str, type[Exception]]] = {
@@ -172,6 +174,8 @@ class DurableSession(Talk):
             core, registry, self._steps, self._async, clocks, Chance(core), self._waits, self._iterators
         )
         self._registry = registry
+        # Marked functions, by their id: what people call them, and what makes a step of a call.
+        self._known: dict[int, tuple[Function, str, Callable[..., Any]]] = {}
 
     def install(self) -> None:
         """Have rewritten code find us, and replace what it blocks on."""
@@ -194,9 +198,14 @@ class DurableSession(Talk):
         """Call a function as its mark says."""
         if mark.kind == "inhibit":
             return self._calls.inhibited(fn, *args, **kwargs)
-        name = mark.name or display_name(fn)
-        make = self._async.make if inspect.iscoroutinefunction(fn) else self._steps.make
-        return make(fn, name[:300], mark, *args, **kwargs)
+        known = self._known.get(id(fn))
+        if known is None or known[0] is not fn:
+            make = self._async.make if inspect.iscoroutinefunction(fn) else self._steps.make
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()  # the code marks functions while it runs
+            known = self._known[id(fn)] = (fn, display_name(fn), make)
+        _, name, make = known
+        return make(fn, (mark.name or name)[:300], mark, *args, **kwargs)
 
     def sleep(self, seconds: float) -> None:
         """Wait, durably."""

@@ -69,6 +69,7 @@ FRAME_LIMIT = VALUE_LIMIT + 4 * 1024 * 1024
 _HEAD = struct.Struct(">II")
 # Made once: `json.dumps` with options makes an encoder for each call, and this is on the path of each step.
 _ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_DECODER = json.JSONDecoder()
 
 
 class Frame(NamedTuple):
@@ -98,28 +99,43 @@ def encode(head: Mapping[str, Any], body: bytes = b"") -> bytes:
     return _HEAD.pack(4 + len(text) + len(body), len(text)) + text + body
 
 
-def _parse(header_size: int, rest: bytes | memoryview) -> Frame:
-    if header_size > len(rest):
+def decode(data: bytes, at: int, end: int) -> Frame:
+    """Return the frame that stands in `data` from `at` to `end`.
+
+    Raises:
+        BrokenFrame: What stands there is none.
+        ValueError: Its header is no JSON.
+    """
+    body = at + _HEAD.size + int(_HEAD.unpack_from(data, at)[1])
+    if body > end:
         raise BrokenFrame("the header is longer than the frame")
-    head = json.loads(bytes(rest[:header_size]))
-    if not isinstance(head, dict) or "t" not in head:
+    text = data[at + _HEAD.size : body].decode()
+    # `json.loads` looks for an encoding and for blanks first, which takes as long as the rest.
+    head, size = _DECODER.raw_decode(text)
+    if size != len(text) or not isinstance(head, dict) or "t" not in head:
         raise BrokenFrame("the header is no object with a type")
-    return Frame(head, bytes(rest[header_size:]))
+    return Frame(head, data[body:end])
 
 
 def decode_all(data: bytes) -> Iterator[Frame]:
     """Yield the frames of one binary message."""
-    view = memoryview(data)
-    at = 0
-    while at < len(view):
-        if len(view) - at < _HEAD.size:
+    at, size = 0, len(data)
+    while at < size:
+        if size - at < _HEAD.size:
             raise BrokenFrame("the message ends inside a frame")
-        length, header_size = _HEAD.unpack_from(view, at)
-        end = at + 4 + length
-        if length > FRAME_LIMIT or end > len(view):
+        end = at + 4 + int(_HEAD.unpack_from(data, at)[0])
+        if end > size or end - at > FRAME_LIMIT + 4:
             raise BrokenFrame("the message ends inside a frame")
-        yield _parse(header_size, view[at + _HEAD.size : end])
+        yield decode(data, at, end)
         at = end
+
+
+def _rest_of(first: bytes) -> int:
+    """Return how many bytes of a frame follow its two lengths."""
+    length = int(_HEAD.unpack(first)[0])
+    if not 4 <= length <= FRAME_LIMIT:
+        raise BrokenFrame(f"a frame of {length} bytes is over the limit")
+    return length - 4
 
 
 def _exactly(sock: socket.socket, size: int) -> bytes:
@@ -140,10 +156,9 @@ def receive(sock: socket.socket) -> Frame:
     Raises:
         EOFError: The other side has closed it.
     """
-    length, header_size = _HEAD.unpack(_exactly(sock, _HEAD.size))
-    if length > FRAME_LIMIT:
-        raise BrokenFrame(f"a frame of {length} bytes is over the limit")
-    return _parse(header_size, _exactly(sock, length - 4))
+    first = _exactly(sock, _HEAD.size)
+    size = _rest_of(first)
+    return decode(first + _exactly(sock, size), 0, _HEAD.size + size)
 
 
 async def read(reader: asyncio.StreamReader) -> Frame:
@@ -152,7 +167,6 @@ async def read(reader: asyncio.StreamReader) -> Frame:
     Raises:
         asyncio.IncompleteReadError: The other side has closed it.
     """
-    length, header_size = _HEAD.unpack(await reader.readexactly(_HEAD.size))
-    if length > FRAME_LIMIT:
-        raise BrokenFrame(f"a frame of {length} bytes is over the limit")
-    return _parse(header_size, await reader.readexactly(length - 4))
+    first = await reader.readexactly(_HEAD.size)
+    size = _rest_of(first)
+    return decode(first + await reader.readexactly(size), 0, _HEAD.size + size)

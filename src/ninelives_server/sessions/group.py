@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ninelives_server import log
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.sessions.journal import Journal
-from ninelives_server.sessions.records import Answer, Call, Op, Put, Refused
+from ninelives_server.sessions.records import Answer, Op, Refused, size_of
 from ninelives_server.store import outages
 
 logger = log.get(__name__)
@@ -53,10 +53,7 @@ class Group:
         size = 0
         while self._queue and len(batch) < LARGEST and size < LARGEST_BYTES:
             op, told = self._queue.popleft()
-            if isinstance(op, Put) and op.record.value is not None:
-                size += len(op.record.value)
-            elif isinstance(op, Call):
-                size += len(op.body)
+            size += size_of(op)
             batch.append((op, told))
         return batch
 

@@ -14,7 +14,7 @@ from ninelives_server.model.sessions import CARRIED, Session, SessionState
 from ninelives_server.sessions import ends, forks, limits
 from ninelives_server.sessions.commit import Answers, Unit
 from ninelives_server.sessions.needs import Needs
-from ninelives_server.sessions.records import Answer, Op
+from ninelives_server.sessions.records import Answer, Op, size_of
 from ninelives_server.sessions.start import Starts
 from ninelives_server.store import builds, inbox, journal, sessions, workers
 from ninelives_server.store.core import Store, Tx
@@ -24,6 +24,8 @@ logger = log.get(__name__)
 
 #: A timer of Temporal may fire this much early by the database's clock.
 _EARLY = timedelta(seconds=1)
+#: A commit with more takes its time. bytes
+_SHORT = 256 * 1024
 
 
 class Claimed(NamedTuple):
@@ -116,7 +118,8 @@ class Journal:
 
     async def commit(self, ops: Sequence[Op]) -> list[Answer]:
         """Do what arrived together in one transaction; each operation is answered for itself."""
-        return await self._store.write(lambda tx: self._unit(tx).run(ops))
+        is_short = sum(map(size_of, ops)) <= _SHORT
+        return await self._store.write(lambda tx: self._unit(tx).run(ops), is_short=is_short)
 
     async def adopt(self, worker_id: str, session_id: str, epoch: int) -> bool:
         """Let a worker that came back keep a session that it still runs; `False` where it may not."""

@@ -216,6 +216,23 @@ class Buried(NamedTuple):
 Answer: TypeAlias = Acked | Refused | Answered | Pending | Parked | Stay | Noted | Begun | Ended | Buried
 
 
+def size_of(op: Op) -> int:
+    """Return how much an operation brings: a step's value, what a call hands over, a result.
+
+    Returns:
+        Bytes; 0 for what only says something.
+    """
+    match op:
+        case Put():
+            return len(op.record.value or b"")
+        case Call():
+            return len(op.body)
+        case Done():
+            return len(op.result or b"")
+        case _:
+            return 0
+
+
 def time_of(value: object) -> datetime | None:
     """Read a time: seconds since 1970, or ISO 8601."""
     if value is None:

@@ -20,8 +20,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ninelives_server.clock import SystemClock
 from ninelives_server.errors import Invalid, SetupError
-from ninelives_server.store import schema
-from ninelives_server.store.core import Tx, sqlite_engine
+from ninelives_server.store import schema, sqlite_file
+from ninelives_server.store.core import Tx
 from ninelives_server.store.tables import metadata
 
 T = TypeVar("T")
@@ -214,7 +214,7 @@ async def _connected(url: str | None, sqlite_path: Path, work: Callable[[sa.Conn
 
 
 def _on_sqlite(path: Path, work: Callable[[sa.Connection], T], begin: str) -> T:
-    engine = sqlite_engine(path)
+    engine = sqlite_file.engine_of(path)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(begin)

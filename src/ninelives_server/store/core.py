@@ -4,9 +4,10 @@ A unit is a plain function of a `Tx`: `await store.write(work)`. It runs to its 
 anything else, so no transaction is ever open during I/O to elsewhere. Where it returns, the unit is
 committed; where it raises, nothing of it remains.
 
-On SQLite all writes go through one thread and one connection in arrival order; units that arrive
-together share one commit (one fsync), each in a savepoint of its own. On PostgreSQL each unit is a
-transaction of its own. See docs/decisions/0002-units-of-work-are-functions.md.
+On SQLite all writes go through one connection in arrival order, in a thread of its own; units that arrive
+together share one commit (one fsync), each in a savepoint of its own. A short unit that finds nobody at it is
+done where it is asked for. On PostgreSQL each unit is a transaction of its own. See
+docs/decisions/0002-units-of-work-are-functions.md and docs/decisions/0008-short-commits-in-the-event-loop.md.
 """
 
 from __future__ import annotations
@@ -31,15 +32,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from ninelives_server import log, tasks
 from ninelives_server.clock import Clock, SystemClock
 from ninelives_server.errors import DatabaseAway, Invalid
-from ninelives_server.store import outages
+from ninelives_server.store import outages, sqlite_file
 from ninelives_server.store.notices import Notices
 
 T = TypeVar("T")
 
 logger = log.get(__name__)
 
-#: How long a connection of SQLite waits for another one. seconds
-_BUSY_SECONDS = 30
+#: Where the disk takes longer than this for a commit, on the average, all are left to the thread. seconds
+_SHORT = 0.002
+#: The average goes over about so many commits.
+_AVERAGED = 10
 #: What callers are told by then.
 _WRITER_GONE = "the thread that writes to the database has died, and the server ends; try again in a moment"
 #: All notices of a unit at once.
@@ -72,8 +75,12 @@ class Store(Protocol):
 
     notices: Notices
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
-        """Run `work` in a transaction and commit it; return what it returned."""
+    async def write(self, work: Callable[[Tx], T], *, is_short: bool = False) -> T:
+        """Run `work` in a transaction and commit it; return what it returned.
+
+        `is_short` tells that the work takes no longer than to wake a thread and to be woken by it, so that
+        the event loop may do it, too.
+        """
         ...
 
     async def read(self, work: Callable[[Tx], T]) -> T:
@@ -115,54 +122,6 @@ class _Unit:
             self.future.set_result(self.result)
 
 
-def _pragmas(connection: Any, _record: Any) -> None:
-    # The driver's own transaction start is off: we say BEGIN ourselves (IMMEDIATE for writes).
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={_BUSY_SECONDS * 1000}")
-    _use_wal(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY", "cache_size=-32000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _use_wal(cursor: Any) -> None:
-    """Put the file into WAL mode, which is its own from then on.
-
-    The change needs the file for itself, and SQLite refuses it at once, whatever `busy_timeout` says, where
-    another connection is at the same (https://www.sqlite.org/wal.html). So it is asked for again.
-    """
-    deadline = time.monotonic() + _BUSY_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _driver(connection: sa.Connection) -> sqlite3.Connection:
-    """Return the driver's own connection: to begin and commit by it takes a fifth of the time."""
-    found: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-    return found
-
-
-def sqlite_engine(path: Path) -> sa.Engine:
-    """Make an engine for a SQLite file, with WAL, a full fsync at each commit and foreign keys."""
-    engine = sa.create_engine(
-        f"sqlite:///{path}",
-        connect_args={"check_same_thread": False},
-        pool_size=8,
-        max_overflow=8,
-    )
-    sa.event.listen(engine, "connect", _pragmas)
-    return engine
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """Say `DatabaseAway` where the database is at fault: callers may try again.
@@ -188,7 +147,7 @@ class SqliteStore:
 
     def __init__(self, path: Path, *, clock: Clock | None = None, largest_group: int = 256) -> None:
         self._clock = clock or SystemClock()
-        self._engine = sqlite_engine(path)
+        self._engine = sqlite_file.engine_of(path)
         self._largest_group = largest_group
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         # What is not settled yet, and why the thread is no more; who adds to it must know.
@@ -199,22 +158,49 @@ class SqliteStore:
         self.notices = Notices()
         # Its own: the pool's may all be in use by slow readers, and the event loop must not wait for one.
         self._glancing = self._engine.connect()
+        # Of all writes. Nobody may wait for the file in SQLite itself: the event loop must not.
+        self._connection = self._engine.connect()
+        sqlite_file.driver_of(self._connection).execute("PRAGMA busy_timeout=0")
+        self._writing = threading.Lock()
+        self._seconds = 0.0  # that the disk takes for a commit, on the average
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
+    async def write(self, work: Callable[[Tx], T], *, is_short: bool = False) -> T:
         """Run `work` in a transaction and commit it; return what it returned."""
         loop = asyncio.get_running_loop()
         unit = _Unit(work=work, loop=loop, future=loop.create_future())
+        if not (is_short and self._commit_here(unit)):
+            self._enqueue(unit)
+        # Whoever is cancelled here cancels the future only: the unit is done all the same.
+        with _translated():
+            result: T = await unit.future
+        return result
+
+    def _enqueue(self, unit: _Unit) -> None:
         with self._lock:
             if self._failure is not None:
                 raise DatabaseAway(_WRITER_GONE) from self._failure
             self._unsettled.add(unit)
             self._queue.put(unit)
-        # Whoever is cancelled here cancels the future only: the unit is done all the same.
-        with _translated():
-            result: T = await unit.future
-        return result
+
+    def _commit_here(self, unit: _Unit) -> bool:
+        """Commit a unit in the event loop's thread; `False` where that would keep the loop waiting.
+
+        That is while there are others, or somebody else writes to the file, and where the disk is slow.
+        """
+        if self._unsettled or self._failure is not None or self._seconds > _SHORT:
+            return False
+        if not self._writing.acquire(blocking=False):
+            return False
+        try:
+            if not sqlite_file.begun(sqlite_file.driver_of(self._connection), patience=0):
+                return False
+            self._commit([unit])
+        finally:
+            self._writing.release()
+        unit.settle(self.notices)
+        return True
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
@@ -234,6 +220,7 @@ class SqliteStore:
         """Finish what was accepted and close the connections."""
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join)
+        self._connection.close()
         self._glancing.close()
         self._engine.dispose()
 
@@ -242,7 +229,7 @@ class SqliteStore:
             return self._snapshot(connection, work)
 
     def _snapshot(self, connection: sa.Connection, work: Callable[[Tx], T]) -> T:
-        lite = _driver(connection)
+        lite = sqlite_file.driver_of(connection)
         lite.execute("BEGIN")
         try:
             return work(Tx(connection, self._clock.now()))
@@ -259,13 +246,13 @@ class SqliteStore:
             self._give_up(error)
 
     def _write_for_ever(self) -> None:
-        with self._engine.connect() as connection:
-            open_ = True
-            while open_:
-                group, open_ = self._next_group()
-                if group:
-                    self._commit(connection, group)
-                    self._settle(group)
+        open_ = True
+        while open_:
+            group, open_ = self._next_group()
+            if group:
+                with self._writing:
+                    self._begin_and_commit(group)
+                self._settle(group)
 
     def _give_up(self, error: BaseException) -> None:
         """Tell all who wait, and who comes later, that nothing is written any more."""
@@ -292,13 +279,25 @@ class SqliteStore:
                 return group, True
         return group, False
 
-    def _commit(self, connection: sa.Connection, group: list[_Unit]) -> None:
-        lite = _driver(connection)
+    def _begin_and_commit(self, group: list[_Unit]) -> None:
         try:
-            lite.execute("BEGIN IMMEDIATE")
+            sqlite_file.begun(sqlite_file.driver_of(self._connection), patience=sqlite_file.BUSY_SECONDS)
+        except sqlite3.Error as error:
+            for unit in group:
+                unit.error = error
+        else:
+            self._commit(group)
+
+    def _commit(self, group: list[_Unit]) -> None:
+        """Run the units of a transaction that has begun, and commit it."""
+        connection = self._connection
+        lite = sqlite_file.driver_of(connection)
+        try:
             for unit in group:
                 self._try(connection, lite, unit, alone=len(group) == 1)
+            began = time.perf_counter()
             lite.commit()
+            self._seconds += (time.perf_counter() - began - self._seconds) / _AVERAGED
             for unit in group:
                 unit.is_committed = True
         except BaseException as error:  # noqa: BLE001 - each unit's caller is told
@@ -394,7 +393,7 @@ class PostgresStore:
         channel, _, thing_id = payload.partition(" ")
         self.notices.tell(channel, thing_id)
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
+    async def write(self, work: Callable[[Tx], T], *, is_short: bool = False) -> T:  # noqa: ARG002
         """Run `work` in a transaction and commit it; return what it returned."""
         with _translated():
             async with self._engine.begin() as connection:

@@ -18,8 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from ninelives_server.errors import SetupError
 from ninelives_server.model.sessions import SessionState
-from ninelives_server.store import tables
-from ninelives_server.store.core import sqlite_engine
+from ninelives_server.store import sqlite_file, tables
 
 T = TypeVar("T")
 
@@ -151,7 +150,7 @@ async def _with_connection(
 
 
 def _on_sqlite(path: Path, work: Callable[[sa.Connection], T]) -> T:
-    engine = sqlite_engine(path)
+    engine = sqlite_file.engine_of(path)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("BEGIN IMMEDIATE")

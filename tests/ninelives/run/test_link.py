@@ -1,5 +1,6 @@
 """A session's end of its socket, by itself: who gets what, and in which thread."""
 
+import os
 import random
 import signal
 import socket
@@ -34,7 +35,10 @@ class Supervisor:
 
     def send(self, *heads: dict[str, object]) -> None:
         """Send frames that arrive together."""
-        self._sock.sendall(b"".join(wire.encode(head) for head in heads))
+        self.send_bytes(b"".join(wire.encode(head) for head in heads))
+
+    def send_bytes(self, data: bytes) -> None:
+        self._sock.sendall(data)
 
 
 @pytest.fixture
@@ -171,3 +175,76 @@ def test_an_alarm_while_a_frame_is_sent_is_no_broken_socket(ends):
 
     with alarm():
         link.send({"t": "record"}, bytes(8 * 1024 * 1024))
+
+
+def test_an_interrupt_while_an_answer_is_read_loses_nothing(ends):
+    """Whoever asks reads the socket itself: what was read of an answer by then is kept."""
+    link, supervisor = ends
+    link.start({})
+
+    def interrupt():
+        first = supervisor.receive().head["i"]
+        data = wire.encode({"t": "answer", "i": first}, bytes(1000))
+        supervisor.send_bytes(data[:700])
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+        return data[700:]
+
+    interrupting, rest = in_thread(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        link.ask({"t": "call", "name": "first"})
+    interrupting.join(PATIENCE)
+    supervisor.send_bytes(rest[0])
+    thread, found = in_thread(lambda: link.ask({"t": "call", "name": "second"}))
+    supervisor.send({"t": "answer", "i": supervisor.receive().head["i"], "value": 2})
+    thread.join(PATIENCE)
+
+    assert found[0].head["value"] == 2
+
+
+def test_a_signal_handler_may_ask_while_its_thread_waits_for_an_answer(ends):
+    """That of project code; both get theirs, the outer one also where it came first."""
+    link, supervisor = ends
+    link.start({})
+    inner: list[wire.Frame] = []
+
+    def answer():
+        outer = supervisor.receive().head["i"]
+        os.kill(os.getpid(), signal.SIGUSR1)
+        asked = supervisor.receive().head["i"]
+        supervisor.send({"t": "answer", "i": outer, "value": "outer"})
+        time.sleep(0.1)
+        supervisor.send({"t": "answer", "i": asked, "value": "inner"})
+
+    before = signal.signal(
+        signal.SIGUSR1, lambda *_: inner.append(link.ask({"t": "call", "name": "in the handler"}))
+    )
+    try:
+        thread, _ = in_thread(answer)
+        found = link.ask({"t": "call", "name": "outside of it"})
+        thread.join(PATIENCE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    assert (found.head["value"], inner[0].head["value"]) == ("outer", "inner")
+
+
+def test_a_large_answer_comes_in_pieces(ends):
+    """It is put together, and what follows it is not lost."""
+    link, supervisor = ends
+    heard = threading.Event()
+    link.start({"mail": lambda _frame: heard.set()})
+    body = random.Random(3).randbytes(3_000_000)
+
+    def answer():
+        i = supervisor.receive().head["i"]
+        data = wire.encode({"t": "answer", "i": i}, body) + wire.encode({"t": "mail"})
+        for at in range(0, len(data), 400_001):
+            supervisor.send_bytes(data[at : at + 400_001])
+
+    thread, _ = in_thread(answer)
+    found = link.ask({"t": "call"})
+    thread.join(PATIENCE)
+
+    assert found.body == body
+    assert heard.wait(PATIENCE)
