@@ -81,8 +81,9 @@ class Schedules:
         Raises:
             TemporalAway: It cannot be asked now.
         """
-        wanted = await self._store.read(triggers.scheduled)
+        # In this order: what another server makes in between is wanted, and only not there yet.
         present = await self._clockwork.present()
+        wanted = await self._store.read(triggers.scheduled)
         for scheduled in wanted:
             await self._keep(scheduled, present.get(scheduled.trigger.id))
         known = {scheduled.trigger.id for scheduled in wanted}
