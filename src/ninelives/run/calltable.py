@@ -120,8 +120,8 @@ _COMPUTING: Final = (
     "typing unicodedata unittest urllib.parse urllib.error uuid warnings weakref xml zipfile zlib zoneinfo"
 )
 _OF_THIS_PROCESS: Final = (
-    "_sitebuiltins asyncio atexit concurrent.futures faulthandler logging multiprocessing queue resource "
-    "sched signal threading io.StringIO io.BytesIO"
+    "_multiprocessing _sitebuiltins asyncio atexit concurrent.futures faulthandler logging multiprocessing "
+    "queue resource sched signal threading io.StringIO io.BytesIO"
 )
 _THIRD_PARTY: Final = (
     "annotated_types attr attrs babel bs4 cattrs click dateutil deepdiff docx humanize inflection jinja2 "

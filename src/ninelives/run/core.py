@@ -29,6 +29,8 @@ from ninelives.run.wire import Frame
 
 #: The name of the record that raises `Stopped`, and its key's `n` in strand `0` is where.
 STOP: Final = "ninelives.Stopped"
+#: The name of the record of a time-out of a lock.
+TIMEOUT: Final = "threading.timeout"
 STARTED: Final = "started"
 ABANDONED: Final = "abandoned"
 
@@ -52,6 +54,7 @@ class Core:
         replay_seconds: How long it took until the journal could not answer any more.
         serving: Threads that serve processes of user code, whose work a park would lose.
         has_processes: User code has begun to have work done by other processes.
+        is_at_work: Tells whether one of them lives.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Core:
         self.replay_seconds = 0.0
         self.serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
         self.has_processes = False
+        self.is_at_work: Callable[[], bool] = _is_not
         self._began = time.monotonic()
         self._is_replaying = past.count > 0
         self._stop: Entry | None = None
@@ -110,8 +114,11 @@ class Core:
 
     # --- keys -------------------------------------------------------------------------------------------
 
-    def take(self, strand: Strand) -> tuple[int, Record | None]:
+    def take(self, strand: Strand, *, for_timeout: bool = False) -> tuple[int, Record | None]:
         """Take a strand's next key, and the record that earlier processes left there.
+
+        Where other processes work for user code, a time-out has a record only where it was blocked for long:
+        that of one which is not blocked this time is passed over.
 
         Raises:
             Stopped: The session was stopped here.
@@ -119,6 +126,9 @@ class Core:
         self.flush_output(strand)
         n = strand.take()
         record = strand.calls.pop(n, None)
+        while record is not None and record.name == TIMEOUT and self.has_processes and not for_timeout:
+            n = strand.take()
+            record = strand.calls.pop(n, None)
         if record is not None and record.name == STOP:
             self._raise_stop(strand)
         if strand.stop_n is not None and n > strand.stop_n:
@@ -296,6 +306,10 @@ def too_large(name: str, body: bytes) -> ValueError | None:
 
 def _nothing() -> None:
     pass
+
+
+def _is_not() -> bool:
+    return False
 
 
 def _nothing_of(_strand: Strand) -> None:

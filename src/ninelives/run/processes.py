@@ -7,7 +7,10 @@ run had it. Where user code can tell (is it done yet, which was done first), wha
 import concurrent.futures as package
 import concurrent.futures._base as futures
 import functools
+import itertools
+import queue
 import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +21,8 @@ from ninelives.run.core import Core
 from ninelives.run.scope import current
 
 _now = time.monotonic
+#: Between looks at what nobody tells of; the last one repeats. seconds
+_PAUSES: Final = (0.001, 0.002, 0.005, 0.01, 0.02)
 _DONE: Final = {futures.CANCELLED_AND_NOTIFIED, futures.FINISHED}
 
 #: Gives the turn away until a function tells that it can be taken again.
@@ -52,8 +57,12 @@ class Processes:
         """Replace what tells about futures."""
         self._install_future("done")
         self._install_future("running")
-        _replace(futures, "as_completed", self._as_completed(futures.as_completed))
-        _replace(futures, "wait", self._wait(futures.wait))
+        self._install_result("result")
+        self._install_result("exception")
+        self._install_event()
+        self._install_queue()
+        replace(futures, "as_completed", self._as_completed(futures.as_completed))
+        replace(futures, "wait", self._wait(futures.wait))
         package.as_completed, package.wait = futures.as_completed, futures.wait
 
     def _comes_by_itself(self, future: Any) -> bool:
@@ -80,7 +89,99 @@ class Processes:
                 self._come_to([future])
             return answer
 
-        _replace(futures.Future, name, told)
+        replace(futures.Future, name, told)
+
+    def _install_result(self, name: str) -> None:
+        method = getattr(futures.Future, name)
+        label = f"concurrent.futures.Future.{name}"
+
+        def result(future: futures.Future[Any], timeout: float | None = None) -> Any:
+            """Wait for a future, and record whether it was done in time."""
+            if timeout is None or not self._is_watched() or not self._comes_by_itself(future):
+                return method(future, timeout)
+            if not self.told(lambda: future._state in _DONE, timeout, label):
+                raise TimeoutError
+            return method(future)
+
+        replace(futures.Future, name, result)
+
+    def _install_event(self) -> None:
+        """Record whether an event was set in time: what completes a future of a process may set it."""
+        wait = threading.Event.wait
+
+        def wait_told(event: threading.Event, timeout: float | None = None) -> bool:
+            """Wait for an event."""
+            if timeout is None or not self._is_watched():
+                return wait(event, timeout)
+            return self.told(event.is_set, timeout, "threading.Event.wait")
+
+        replace(threading.Event, "wait", wait_told)
+
+    def _install_queue(self) -> None:
+        """Record whether something came into a queue in time: a callback of a process's future may put it."""
+        get = queue.Queue.get
+
+        def get_told(items: queue.Queue[Any], block: bool = True, timeout: float | None = None) -> Any:
+            """Take an item out of a queue."""
+            if not block or timeout is None or timeout < 0 or not self._is_watched():
+                return get(items, block, timeout)
+            end = _now() + timeout
+            while self.told(lambda: items._qsize() > 0, end - _now(), "queue.Queue.get"):
+                try:
+                    return get(items, False)
+                except queue.Empty:  # another strand was faster
+                    continue
+            raise queue.Empty
+
+        replace(queue.Queue, "get", get_told)
+
+    def told(self, is_done: Callable[[], bool], timeout: float | None, label: str) -> bool:
+        """Wait until something is done that other processes do; return whether it was in time, as recorded.
+
+        A replay gets the same answer at the same place among what other strands do, and has it done by then.
+        """
+        end = None if timeout is None else _now() + max(0.0, timeout)
+
+        def ask() -> bool:
+            self.wait_polled(is_done, end)
+            return is_done()
+
+        answer: bool = self._clocks.read_in_turn(ask, label)
+        if answer:
+            self.come_to(is_done)
+        return answer
+
+    def come_to(self, is_done: Callable[[], bool]) -> None:
+        """Wait until something is done that was done here in the first run."""
+        self.wait_polled(is_done)
+
+    def wait_polled(self, is_done: Callable[[], bool], end: float | None = None) -> None:
+        """Wait until something is so, or a time has come; nobody tells us when, so it is looked at often.
+
+        `is_done` is called in the link's thread, too.
+        """
+
+        def is_over() -> bool:
+            try:
+                return is_done() or (end is not None and _now() >= end)
+            except Exception:  # such as of a queue that is closed: whoever asks next has it raised
+                return True
+
+        if is_over():
+            return
+        pauses = itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))
+        is_waiting = True
+
+        def look() -> None:
+            if is_waiting:
+                self._core.turns.poke()
+                self._core.link.at(_now() + next(pauses), look)
+
+        look()
+        try:
+            self._until(is_over, -1)
+        finally:
+            is_waiting = False
 
     def _as_completed(self, original: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
         def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[Any]:
@@ -159,27 +260,72 @@ class Processes:
     def _install_pools(self) -> None:
         """Replace what tells about the work of such a pool; its module is loaded by whoever uses one."""
         pools = sys.modules.get("multiprocessing.pool")
-        if self._knows_pools or pools is None:
-            return
-        self._knows_pools = True
-        is_ready, unordered = pools.ApplyResult.ready, pools.Pool.imap_unordered
+        if not self._knows_pools and pools is not None:
+            self._knows_pools = True
+            self._install_results(pools)
+            self._install_items(pools)
+
+    def _is_told(self, owner: Any) -> bool:
+        """Tell whether user code asks about a pool of processes; one whose work is done may be forgotten."""
+        return self._is_watched() and type(owner._pool).__name__ != "ThreadPool"
+
+    def _install_results(self, pools: Any) -> None:
+        is_ready, wait = pools.ApplyResult.ready, pools.ApplyResult.wait
 
         def ready(result: Any) -> Any:
             """Tell whether a result is here, and record what was told."""
-            if not self._is_watched() or not _is_of_processes(result._pool):
+            if not self._is_told(result):
                 return is_ready(result)
             answer = self._clocks.read(lambda: is_ready(result), "multiprocessing.pool.ApplyResult.ready")
             if answer and not is_ready(result):
                 self._until(lambda: is_ready(result), -1)
             return answer
 
+        def is_in_time(result: Any, timeout: float | None) -> bool:
+            if timeout is None or not self._is_told(result):
+                wait(result, timeout)
+                return bool(is_ready(result))
+            return self.told(lambda: is_ready(result), timeout, "multiprocessing.pool.ApplyResult.wait")
+
+        def wait_told(result: Any, timeout: float | None = None) -> None:
+            """Wait for a result, and record whether it was here in time."""
+            is_in_time(result, timeout)
+
+        def get(result: Any, timeout: float | None = None) -> Any:
+            """Return a result, or raise what it came to."""
+            if not is_in_time(result, timeout):
+                raise pools.TimeoutError
+            if result._success:
+                return result._value
+            raise result._value
+
+        replace(pools.ApplyResult, "ready", ready)
+        replace(pools.ApplyResult, "wait", wait_told)
+        replace(pools.ApplyResult, "get", get)
+
+    def _install_items(self, pools: Any) -> None:
+        unordered, follow = pools.Pool.imap_unordered, pools.IMapIterator.next
+
+        def next_told(items: Any, timeout: float | None = None) -> Any:
+            """Return the next result, and record whether it was here in time."""
+            if timeout is None or not self._is_told(items):
+                return follow(items, timeout)
+
+            def is_here() -> bool:
+                return bool(items._items) or items._index == items._length
+
+            if not self.told(is_here, timeout, "multiprocessing.pool.IMapIterator.next"):
+                raise pools.TimeoutError
+            return follow(items)
+
         def imap_unordered(pool: Any, *args: Any, **options: Any) -> Any:
             """Take results in the order of the arguments, which any order may be and a replay repeats."""
-            inner = pool.imap if self._is_watched() and _is_of_processes(pool) else None
-            return unordered(pool, *args, **options) if inner is None else inner(*args, **options)
+            is_told = self._is_watched() and type(pool).__name__ != "ThreadPool"
+            return pool.imap(*args, **options) if is_told else unordered(pool, *args, **options)
 
-        _replace(pools.ApplyResult, "ready", ready)
-        _replace(pools.Pool, "imap_unordered", imap_unordered)
+        replace(pools.IMapIterator, "next", next_told)
+        pools.IMapIterator.__next__ = next_told
+        replace(pools.Pool, "imap_unordered", imap_unordered)
 
 
 _RETURN_WHEN: Final = {futures.FIRST_COMPLETED, futures.FIRST_EXCEPTION, futures.ALL_COMPLETED}
@@ -199,12 +345,7 @@ def _are_done(found: Iterable[Any]) -> bool:
     return all(future._state in _DONE for future in found)
 
 
-def _is_of_processes(pool: Any) -> bool:
-    """Tell whether a pool has processes; one whose work is done may be forgotten."""
-    return type(pool).__name__ != "ThreadPool"
-
-
-def _replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
+def replace(owner: Any, name: str, function: Callable[..., Any]) -> None:
     """Put a function in the place of another one, under whose name the call table knows it."""
     original = getattr(owner, name)
     function.__module__, function.__qualname__ = original.__module__, original.__qualname__

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from ninelives.run.clocks import Clocks
 from ninelives.run.core import Core, stopped
+from ninelives.run.multiprocesses import Multiprocesses
 from ninelives.run.processes import Processes
 from ninelives.run.scope import Strand, current, user_scope
 from ninelives.run.turns import Entry, Lane
@@ -40,6 +41,7 @@ class Threads:
         self._clocks = clocks
         self._timeouts = timeouts
         self._processes = Processes(core, self.block, clocks)
+        self._multiprocesses = Multiprocesses(core, self._processes, clocks)
         self._pools: weakref.WeakKeyDictionary[Any, _Pool] = weakref.WeakKeyDictionary()
 
     def install(self) -> None:
@@ -60,6 +62,7 @@ class Threads:
         self._install_threads()
         self._install_pools()
         self._processes.install()
+        self._multiprocesses.install()
         _install_hashes()
         os.register_at_fork(after_in_child=lambda: current.set(None))
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from ninelives.run.core import STARTED, Core, stopped
+from ninelives.run.core import STARTED, TIMEOUT, Core, stopped
 from ninelives.run.link import Timer
 from ninelives.run.loops import SessionLoop
 from ninelives.run.past import Record
@@ -37,8 +37,6 @@ _UNIQUE_KEPT = 900.0
 _STAY = 30.0
 
 _FIRED, _CANCELLED = "fired", "cancelled"
-#: The name of the record of a time-out.
-_TIMEOUT = "threading.timeout"
 _DEADLINE = struct.Struct(">d")
 
 _wall = time.time
@@ -204,7 +202,7 @@ class Waits:
         entry = Entry(self._core.own_lane())
         if self._core.has_processes:
             return self._passing_timeout(scope.strand, seconds, entry)
-        wait, record = self._take(scope.strand, _TIMEOUT, seconds, entry, ())
+        wait, record = self._take(scope.strand, TIMEOUT, seconds, entry, ())
         if record is not None and record.status == _FIRED:
             self._core.turns.expect(entry, record.seq)
         else:
@@ -219,12 +217,12 @@ class Waits:
         Where other processes work for user code, whether it is blocked at all is a matter of their speed,
         so a replay may find done what the first run waited for.
         """
-        n, record = self._core.take(strand)
-        if record is not None and record.name != _TIMEOUT:
+        n, record = self._core.take(strand, for_timeout=True)
+        if record is not None and record.name != TIMEOUT:
             strand.calls[n] = record
             strand.give_back()
             return entry, lambda: None
-        wait = Wait(strand, n, _TIMEOUT, self._core.digests.of_call(_TIMEOUT, (), {}), seconds, entry)
+        wait = Wait(strand, n, TIMEOUT, self._core.digests.of_call(TIMEOUT, (), {}), seconds, entry)
         if record is not None and record.status == _FIRED:
             self._core.turns.expect(entry, record.seq)
             return entry, lambda: None
@@ -243,7 +241,7 @@ class Waits:
         self, strand: Strand, name: str, seconds: float, entry: Entry, args: tuple[Any, ...]
     ) -> tuple[Wait, Record | None]:
         core = self._core
-        n, record = core.take(strand)
+        n, record = core.take(strand, for_timeout=name == TIMEOUT)
         digest = core.digests.of_call(name, args, {})
         if record is not None:
             core.compare(record, strand, n, "wait", name, digest)
@@ -342,7 +340,8 @@ class Waits:
     def _longest(self) -> float:
         """Return for how many seconds a wait is made in place."""
         longest = max(self._park_after, _REPLAYS * self._core.replay_seconds)
-        is_at_work = any(thread.is_alive() for thread in list(self._core.serving))
+        is_serving = any(thread.is_alive() for thread in list(self._core.serving))
+        is_at_work = is_serving or self._core.is_at_work()
         return max(longest, _UNIQUE_KEPT) if is_at_work or self._registry.holds_unique else longest
 
     def _park(self, open_waits: Iterable[Wait], until: float | None, mail: Iterable[Mail]) -> None:

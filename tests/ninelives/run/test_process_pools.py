@@ -59,6 +59,8 @@ OTHER_SPEED = """
 import concurrent.futures
 import multiprocessing
 import os
+import queue
+import threading
 import time
 from pathlib import Path
 
@@ -90,6 +92,10 @@ def note(found):
     MARK.touch()
     return found
 
+@ninelives.step
+def plain(found):
+    return found
+
 def result(event):
     with concurrent.futures.ProcessPoolExecutor(1) as processes:
         future = processes.submit(first_time_fast, 4)
@@ -109,6 +115,78 @@ def too_late(event):
         except TimeoutError:
             found = "too late"
         return note([found, note(future.result(timeout=30))])
+
+@ninelives.inhibit
+def hurry():
+    # No step: a later run has the work done by now, the first one has not.
+    if MARK.exists():
+        time.sleep(0.7)
+
+def fast_the_next_time(event):
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_late, 4)
+        hurry()
+        try:
+            found = future.result(timeout=0.3)
+        except TimeoutError:
+            found = "too late"
+        return note([found, note(future.result(timeout=30)), future.exception(timeout=1)])
+
+def event_the_next_time(event):
+    is_set = threading.Event()
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_late, 4)
+        future.add_done_callback(lambda future: is_set.set())
+        hurry()
+        return note([is_set.wait(0.3), note(is_set.wait(30))])
+
+def queue_the_next_time(event):
+    items = queue.Queue()
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_late, 4)
+        future.add_done_callback(lambda future: items.put(future.result()))
+        hurry()
+        try:
+            found = items.get(timeout=0.3)
+        except queue.Empty:
+            found = "empty"
+        return note([found, note(items.get(timeout=30)), time.monotonic() > 0])
+
+def pool_the_next_time(event):
+    with multiprocessing.Pool(1) as processes:
+        result = processes.apply_async(first_time_late, (4,))
+        hurry()
+        try:
+            found = result.get(timeout=0.3)
+        except multiprocessing.TimeoutError:
+            found = "too late"
+        return note([found, note(result.get(timeout=30))])
+
+def item_the_next_time(event):
+    with multiprocessing.Pool(1) as processes:
+        items = processes.imap(first_time_late, [4])
+        hurry()
+        try:
+            found = items.next(0.3)
+        except multiprocessing.TimeoutError:
+            found = "too late"
+        return note([found, note(items.next(30))])
+
+def strands(event):
+    seen = []
+    with concurrent.futures.ProcessPoolExecutor(1) as processes:
+        future = processes.submit(first_time_late, 4)
+        def other():
+            for n in range(3):
+                seen.append(plain(n))
+        thread = threading.Thread(target=other)
+        thread.start()
+        try:
+            future.result(timeout=0.4)
+        except TimeoutError:
+            seen.append("too late")
+        thread.join()
+        return note([*seen, future.result()])
 
 def done(event):
     with concurrent.futures.ProcessPoolExecutor(1) as processes:
@@ -164,6 +242,12 @@ def get(event):
         ("result", [4, 5]),
         ("late_result", [4, 5]),
         ("too_late", ["too late", 1]),
+        ("fast_the_next_time", ["too late", 4, None]),
+        ("event_the_next_time", [False, True]),
+        ("queue_the_next_time", ["empty", 4, True]),
+        ("pool_the_next_time", ["too late", 4]),
+        ("item_the_next_time", ["too late", 4]),
+        ("strands", [0, 1, 2, "too late", 4]),
         ("done", [4, True, 5]),
         ("order", [0.5, 0.3, 0.1]),
         ("not_all", [0, "1 (of 2) futures unfinished"]),
@@ -191,6 +275,7 @@ def test_processes_that_are_faster_or_slower_the_next_time(harness, program, tmp
 PARKS = """
 import concurrent.futures
 import os
+import threading
 import time
 
 import ninelives
@@ -209,9 +294,19 @@ def slow(n):
 def note(found):
     return found
 
+@ninelives.inhibit
+def hurry(seconds):
+    # No step: the last run has the work done by now.
+    time.sleep(seconds)
+
 def main(event):
+    is_here = threading.Lock()
+    is_here.acquire()
     with concurrent.futures.ProcessPoolExecutor(1) as processes:
-        return note([processes.submit(slow, 1).result(timeout=60), note(5)])
+        future = processes.submit(slow, {seconds})
+        future.add_done_callback(lambda future: is_here.release())
+        hurry(0.7 if {seconds} == 0 else 0)
+        return note([is_here.acquire(timeout=60), note(5)])
 """
 
 
@@ -219,15 +314,17 @@ def main(event):
 def test_a_time_out_that_a_park_has_recorded_keeps_its_key(harness, program, tmp_path):
     """It has a record then, and has it in each later process, though its time never came."""
     pids = tmp_path / "pids"
-    made = program(PARKS.replace("{pids!r}", repr(str(pids))), park_after=0.1)
+    source = PARKS.replace("{pids!r}", repr(str(pids)))
+    slow = program(source.replace("{seconds}", "1"), park_after=0.1)
     journal = Journal()
 
-    parked = harness.run(made, journal)
-    first = harness.run(made, journal, stay=True)
-    again = harness.run(made, journal, stay=True)
+    parked = harness.run(slow, journal)
+    first = harness.run(slow, journal, stay=True)
+    fast = program(source.replace("{seconds}", "0"), park_after=0.1)
+    again = harness.run(fast, journal, stay=True)
 
     assert parked.state == "parked"
     assert (first.error, again.error) == (None, None)
-    assert first.result == again.result == [1, 5]
+    assert first.result == again.result == [True, 5]
     left = [pid for pid in pids.read_text().split() if running.command_line(int(pid))]
     assert left == [], "the harness leaves processes of a session behind"
