@@ -160,9 +160,16 @@ def test_a_wrong_expression_is_named_with_its_place(expression, message):
         ("data.NumberOfEmployees / 0 == 1", "divide by zero"),
         ("data.ChangeEventHeader.recordIds[7] == ''", "index=7 size=1"),
         ("data.Status.matches('(')", "invalid regular expression"),
-        ("data.Status > 5", "No matching overloads"),
+        ("data.Status > 5", "not of the types that this needs: string > int64"),
+        ("size(data.Nothing) > 5", "not of the types that this needs: size(null)"),
+        ("data.Nothing.x == 5", "a field is read of a value that has no fields, such as null or a text; test it"),
+        ("has(data.Status.x)", "a field is read of a value that has no fields"),
+        ("data.Nothing['x'] == 5", "`[…]` is applied to a value that is neither list nor map: 'null'; test it"),
+        ("'x' in data.Nothing", "what stands behind `in` is neither list nor map"),
+        ("data.Nothing.exists(x, x == 1)", "need a list or a map"),
+        ("data.Status ? true : false", "what stands before `?` is no bool"),
         ("data.?Missing.value() == 1", "the value is missing: optional.none() has none; use .orValue(…)"),
-        ("data.?Status.?x.hasValue()", "No matching overloads"),
+        ("data.?Status.?x.hasValue()", "not of the types that this needs"),
         ("lists.range(9000).all(a, lists.range(9000).all(b, true))", "Iteration budget exceeded"),
     ],
 )
@@ -173,7 +180,7 @@ def test_a_filter_that_fails_for_an_event_says_how(expression, message):
     assert FILTERS.check(expression) is None
 
     with pytest.raises(Invalid, match="filter failed") as caught:
-        FILTERS.matches(expression, CHANGE, "lead")
+        FILTERS.matches(expression, {**CHANGE, "Nothing": None}, "lead")
 
     assert message in str(caught.value)
 

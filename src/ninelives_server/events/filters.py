@@ -6,6 +6,7 @@ iterations, and its regular expressions are linear (RE2), so a filter cannot hol
 """
 
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -22,6 +23,19 @@ LONGEST = 10_000
 _CACHED = 2048
 #: Types of a key's value.
 _SCALARS = (cel.Type.STRING, cel.Type.INT, cel.Type.UINT, cel.Type.DOUBLE, cel.Type.BOOL, cel.Type.NULL)
+# `_>_(int, string)`, as the library writes an operator between two values.
+_INFIX = re.compile(r"^_(\S+)_\((.*), (.*)\)$")
+_NO_OVERLOAD = "No matching overloads found : "
+_TEST_IT = "test it before, as in `data.body.json != null &&`"
+#: What the library says of values that are not of the kind that an expression needs, and what we say.
+_WRONG_KINDS = {
+    "Applying SELECT": f"a field is read of a value that has no fields, such as null or a text; {_TEST_IT}",
+    "Invalid container type: ": f"`[…]` is applied to a value that is neither list nor map: {{}}; {_TEST_IT}",
+    f"{_NO_OVERLOAD}<iter_range>": "`exists`, `all`, `map` and `filter` need a list or a map",
+    f"{_NO_OVERLOAD}<jump_condition>": "what stands before `?` is no bool",
+    f"{_NO_OVERLOAD}@in": "what stands behind `in` is neither list nor map",
+    _NO_OVERLOAD: "the values are not of the types that this needs: {}",
+}
 
 
 class Filters:
@@ -151,6 +165,10 @@ def _plain(text: str) -> str:
         return f"the event has no {key!r}; write `has(…) &&` before its use where it may be missing"
     if message.startswith("optional.none() dereference"):
         return "the value is missing: optional.none() has none; use .orValue(…) where it may be so"
+    for beginning, words in _WRONG_KINDS.items():
+        if message.startswith(beginning):
+            told = message.removeprefix(beginning).replace("null_type", "null")
+            return words.format(_INFIX.sub(r"\2 \1 \3", told))
     return message
 
 
