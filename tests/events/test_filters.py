@@ -162,9 +162,15 @@ def test_a_wrong_expression_is_named_with_its_place(expression, message):
         ("data.Status.matches('(')", "invalid regular expression"),
         ("data.Status > 5", "not of the types that this needs: string > int64"),
         ("size(data.Nothing) > 5", "not of the types that this needs: size(null)"),
-        ("data.Nothing.x == 5", "a field is read of a value that has no fields, such as null or a text; test it"),
+        (
+            "data.Nothing.x == 5",
+            "a field is read of a value that has no fields, such as null or a text; test it",
+        ),
         ("has(data.Status.x)", "a field is read of a value that has no fields"),
-        ("data.Nothing['x'] == 5", "`[…]` is applied to a value that is neither list nor map: 'null'; test it"),
+        (
+            "data.Nothing['x'] == 5",
+            "`[…]` is applied to a value that is neither list nor map: 'null'; test it",
+        ),
         ("'x' in data.Nothing", "what stands behind `in` is neither list nor map"),
         ("data.Nothing.exists(x, x == 1)", "need a list or a map"),
         ("data.Status ? true : false", "what stands before `?` is no bool"),
