@@ -18,8 +18,10 @@ class Fake:
         self.is_alive = True
         self.session_count = 0
         self._missed = missed
+        self.preloaded: list[tuple[Path, bool]] = []
 
-    async def preload(self, build: Path) -> frozenset[str]:
+    async def preload(self, build: Path, *, imports: bool = True) -> frozenset[str]:
+        self.preloaded.append((build, imports))
         return self._missed
 
     async def close(self) -> None:
@@ -61,6 +63,7 @@ async def test_a_session_with_a_variable_that_an_import_looked_for_is_forked_els
     special = await zygotes.get(_environment("a"), "0", Path("x"), {"LIB_MODE"})
 
     assert (plain.kind.is_bare, special.kind.is_bare) == (False, True)
+    assert special.preloaded == [(Path("x"), False)], "its modules are compiled once, too"
 
 
 async def test_a_zygote_that_died_is_replaced() -> None:

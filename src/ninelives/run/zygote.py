@@ -185,13 +185,13 @@ class _Zygote:
             case "kill":
                 self._kill(request["id"])
             case "preload":
-                self._preload(request["build"])
+                self._preload(request["build"], imports=request["imports"])
         return True
 
-    def _preload(self, build: str) -> None:
+    def _preload(self, build: str, *, imports: bool) -> None:
         from ninelives.run import bytecode, preload
 
-        names = preload.in_child(preload.wanted, build) or []
+        names = (preload.in_child(preload.wanted, build) or []) if imports else []
         done = preload.preload(names)
         place = os.path.realpath(build)
         bytecode.keep(place, preload.in_child(bytecode.of_build, place) or {})

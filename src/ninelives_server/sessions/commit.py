@@ -451,7 +451,7 @@ class Unit:
             return records.Buried("retry", 0)
         if op.limit is not None:
             last = journal.last(self._tx, head.id)
-            error = ends.over_limit(op, last, self._bounds.ceilings())
+            error = ends.over_limit(op, last, session, self._bounds.ceilings())
             self._end(head, SessionState.ERROR, error=error)
             return records.Buried("error", 0)
         crashes = head.crashes + 1

@@ -98,13 +98,13 @@ def full(limit: str, last_seq: int) -> dict[str, Any]:
     return error("JournalFull", message, seq=last_seq)
 
 
-def over_limit(op: Died, last: Row | None, ceilings: Mapping[str, int]) -> dict[str, Any]:
+def over_limit(op: Died, last: Row | None, session: Session, ceilings: Mapping[str, int]) -> dict[str, Any]:
     """Return the error of a session that was killed because it used too much."""
     excess = op.limit or {}
     name, limit = str(excess.get("name")), int(excess.get("limit") or 0)
     return error(
         "LimitExceeded",
-        f"{limits.words(name, limit, ceilings)}; it was {_after(last)}",
+        f"{limits.words(name, limit, ceilings)}; it was killed {_place(last, session)}",
         traceback=op.stderr,
         seq=last and last.seq,
     )
@@ -119,6 +119,10 @@ def too_late(allowed: Mapping[str, int], last: Row | None, ceilings: Mapping[str
 
 def _after(last: Row | None) -> str:
     return "before its first step" if last is None else f"after step {last.seq} ({last.name})"
+
+
+def _place(last: Row | None, session: Session) -> str:
+    return _after(last) if session.is_durable else _begun(session)
 
 
 def _begun(session: Session) -> str:
@@ -159,7 +163,7 @@ def too_large(limit: int) -> dict[str, Any]:
 
 def obituary(op: Died, last: Row | None, session: Session, *, is_last_of_many: bool) -> dict[str, Any]:
     """Return the error of a session whose process cannot be kept alive."""
-    where = _after(last) if session.is_durable else _begun(session)
+    where = _place(last, session)
     if op.reason == "shutdown":
         kind, message = "Interrupted", f"interrupted by shutdown {where}; durable sessions go on instead"
     elif is_last_of_many:

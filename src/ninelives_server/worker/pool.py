@@ -54,7 +54,9 @@ class Zygotes:
         missed = await shared.preload(build)
         if not missed & variables:
             return shared
-        return await self._get(Kind(environment, hashseed, is_bare=True))
+        bare = await self._get(Kind(environment, hashseed, is_bare=True))
+        await bare.preload(build, imports=False)
+        return bare
 
     async def _get(self, kind: Kind) -> Zygote:
         async with self._locks.setdefault(kind, asyncio.Lock()):

@@ -156,21 +156,25 @@ class Zygote:
         if name in self._ends and self.is_alive:
             self._send({"t": "kill", "id": name}, [])
 
-    async def preload(self, build: Path) -> frozenset[str]:
-        """Import what a build's sessions may share, once.
+    async def preload(self, build: Path, *, imports: bool = True) -> frozenset[str]:
+        """Import what a build's sessions may share, and compile its modules, once.
+
+        Args:
+            build: The directory.
+            imports: Not so where its sessions make each import themselves.
 
         Returns:
             Names of variables that the imports looked for: a session that has one must be forked elsewhere.
         """
         key = str(build)
         if key not in self._preloaded:
-            self._preloaded[key] = self._loop.create_task(self._preload(key))
+            self._preloaded[key] = self._loop.create_task(self._preload(key, imports))
         return await asyncio.shield(self._preloaded[key])
 
-    async def _preload(self, build: str) -> frozenset[str]:
+    async def _preload(self, build: str, imports: bool) -> frozenset[str]:
         answer: asyncio.Future[frozenset[str]] = self._loop.create_future()
         self._preloads.append(answer)
-        self._send({"t": "preload", "build": build}, [])
+        self._send({"t": "preload", "build": build, "imports": imports}, [])
         return await answer
 
     async def close(self) -> None:
