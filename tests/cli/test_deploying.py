@@ -15,6 +15,7 @@ from api_site import Site, a_bundle, a_name, site_on
 from slow_index import Index, slow_index
 from terminal import Terminal
 
+from ninelives_server.cli import following
 from ninelives_server.testing.running import environment, until
 
 pytestmark = [pytest.mark.system]
@@ -146,6 +147,16 @@ def test_deploy_says_what_the_resolver_says_and_prints_one_document(
     lines = done.err.splitlines()
     assert lines.count("  uv: Selecting: slowly==1.0 [compatible] (slowly-1.0-py3-none-any.whl)") == 1
     assert not [line for line in lines if "DEBUG" in line]
+
+
+def test_of_what_uv_asks_for_the_last_alone_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """A large set is thousands of requests; what is waited for, and what is chosen, is what people look for."""
+    environment = following.Environment()
+    chosen = "Selecting: a==1 [compatible] (a-1.whl)"
+
+    environment.add(f"Searching for a\nSending GET /a\n{chosen}\n{chosen}\nSearching for b\nSending GET /b\n")
+
+    assert capsys.readouterr().err.splitlines() == [f"  uv: {chosen}", "  uv: Sending GET /b"]
 
 
 def test_deploy_fails_in_the_resolvers_words(ninelives: Terminal, index: Index, tmp_path: Path) -> None:

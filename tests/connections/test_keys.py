@@ -57,6 +57,19 @@ async def test_a_missing_field_is_named(world: World):
         )
 
 
+async def test_a_choice_takes_what_it_offers(world: World):
+    """A word that means the same to people would be kept, and do nothing."""
+    with pytest.raises(errors.Invalid, match="Give to sessions is no or yes, not 'true'"):
+        await world.connections.create(
+            world.actor,
+            world.project.id,
+            "forum",
+            "reddit",
+            settings={"client_id": "id", "user_agent": "me", "give_to_sessions": "true"},
+            secrets={"client_secret": "s-123456"},
+        )
+
+
 async def test_a_connection_of_a_manifest_is_set_up_by_an_edit_in_any_mode(world: World):
     """It waits for its fields; the mode is chosen now and then kept; the manifest's own variables stay."""
     made = await world.connections.create(

@@ -64,12 +64,109 @@ BROKEN: dict[str, dict[str, str | bytes]] = {
     "included-requirement": {"requirements.txt": "ninelives\n"},
 }
 
+_DAILY = "project: {name: p, triggers: [{name: a, schedule: '@daily'}]}\n"
+_CALLS = "project: {name: p, triggers: [{name: a, schedule: '@daily', call: 'main.py:on_lead'}]}\n"
+
+#: For each rule the same, mended: what keeps it.
+MENDED: dict[str, dict[str, str | bytes]] = {
+    "bundle": {"x": ""},
+    "manifest-missing": {"ninelives.yaml": _DAILY},
+    "manifest-unreadable": {"ninelives.yaml": _DAILY},
+    "manifest-ignored": {"ninelives.yaml": _DAILY, "autokitteh.yaml.user": ""},
+    "unknown-key": {"ninelives.yaml": "project: {}\n"},
+    "manifest-value": {"ninelives.yaml": "project: {name: p}\n"},
+    "ignored-key": {"ninelives.yaml": "project: {triggers: [{name: a, type: webhook, is_sync: true}]}\n"},
+    "missing-version": {"autokitteh.yaml": "version: v2\nproject: {name: p}\n"},
+    "missing-project-name": {"ninelives.yaml": "project: {name: p}\n"},
+    "malformed-name": {"ninelives.yaml": "project: {connections: [{name: a_b, integration: x}]}\n"},
+    "duplicate-name": {"ninelives.yaml": "project: {vars: [{name: a}, {name: A}]}\n"},
+    "unknown-integration": {
+        "ninelives.yaml": "project: {connections: [{name: a, integration: salesforce}]}\n"
+    },
+    "unknown-connection": {
+        "ninelives.yaml": "project: {connections: [{name: x, integration: salesforce}], "
+        "triggers: [{name: a, connection: x}]}\n"
+    },
+    "undeclared-connection": {
+        "ninelives.yaml": "project: {connections: [{name: x, integration: salesforce}]}\n",
+        "main.py": "from autokitteh.slack import slack_client\nslack_client('x')\n",
+    },
+    "empty-variable": {"ninelives.yaml": "project: {vars: [{name: a, value: 4}]}\n"},
+    "no-triggers": {"ninelives.yaml": _DAILY},
+    "trigger-type": {"ninelives.yaml": "project: {triggers: [{name: a, webhook: {}}]}\n"},
+    "bad-schedule": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: '1 2 * * *'}]}\n"},
+    "six-field-schedule": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: '0 1 2 * * * *'}]}\n"},
+    "no-more-times": {"ninelives.yaml": "project: {triggers: [{name: a, schedule: 0 0 29 2 *}]}\n"},
+    "bad-filter": {
+        "ninelives.yaml": "project: {triggers: [{name: a, type: webhook, filter: 'data.x == 1'}]}\n"
+    },
+    "bad-call": {"ninelives.yaml": _CALLS, "main.py": MAIN},
+    "file-not-found": {"ninelives.yaml": _CALLS, "main.py": MAIN},
+    "handler-not-found": {"ninelives.yaml": _CALLS, "main.py": MAIN},
+    "syntax-error": {"ninelives.yaml": _CALLS, "main.py": MAIN},
+    "webhook-unreachable": {"ninelives.yaml": _DAILY},
+    "project-size": {"ninelives.yaml": _DAILY, "data.csv": "x" * 990_000},
+    "bad-requirement": {"requirements.txt": "a>=1; python_version > '3'\n"},
+    "included-requirement": {"requirements.txt": "requests\n"},
+}
+
+#: The value that is wrong, and what to do about it where the rule alone does not say it.
+SAYS: dict[str, tuple[str, ...]] = {
+    "bundle": ("'../x'",),
+    "manifest-missing": ("ninelives.yaml", "`ninelives init NAME`"),
+    "manifest-unreadable": ("YAML",),
+    "manifest-ignored": ("autokitteh.yaml", "ninelives.yaml"),
+    "unknown-key": ("'proj'", "did you mean 'project'?"),
+    "manifest-value": ("project", "`name: …`"),
+    "ignored-key": ("'is_sync'",),
+    "missing-version": ("'version: v1' or 'version: v2'",),
+    "missing-project-name": ("'name'", "--project NAME"),
+    "malformed-name": ("'a-b'", "letters, digits and _"),
+    "duplicate-name": ("'a'", "line 1"),
+    "unknown-integration": ("'x'", "there is salesforce"),
+    "unknown-connection": ("'a'", "'x'"),
+    "undeclared-connection": ("slack_client('x')",),
+    "empty-variable": ("variable a", "`ninelives var set PROJECT a …`"),
+    "no-triggers": ("`ninelives session start`",),
+    "trigger-type": ("'a'", "'type: webhook'"),
+    "bad-schedule": ("'1 2'", "cron has 5"),
+    "six-field-schedule": ("'1 2 * * * *'", "write 5 fields, or 7"),
+    "no-more-times": ("'0 0 30 2 *'",),
+    "bad-filter": ("'a'", "1:4"),
+    "bad-call": ("'x'", "file.py:function"),
+    "file-not-found": ("x.py:f", "there is no x.py"),
+    "handler-not-found": ("main.py:f", "main.py has on_lead, on_open"),
+    "syntax-error": ("invalid syntax",),
+    "webhook-unreachable": ("'a'", "it is at home"),
+    "project-size": ("1,000,020", "1,000,000"),
+    "bad-requirement": ("'a b c'",),
+    "included-requirement": ("ninelives",),
+}
+
 
 def test_every_rule_has_a_case():
     """
     One that is not here cannot be told from one that never speaks.
     """
-    assert sorted(BROKEN) == sorted(rules.RULES)
+    assert sorted(BROKEN) == sorted(MENDED) == sorted(SAYS) == sorted(rules.RULES)
+
+
+@pytest.mark.parametrize("rule", MENDED)
+def test_what_is_mended_keeps_the_rule(rule: str):
+    """
+    The nearest that is right is not reported.
+    """
+    assert [f for f in lint.lint(tar_of(MENDED[rule]), AROUND) if f.rule == rule] == []
+
+
+@pytest.mark.parametrize("rule", SAYS)
+def test_each_message_names_the_value_and_the_way_out(rule: str):
+    """
+    Who reads it needs to look nowhere else.
+    """
+    messages = [f.message for f in lint.lint(tar_of(BROKEN[rule]), AROUND) if f.rule == rule]
+
+    assert all(part in messages[0] for part in SAYS[rule]), messages[0]
 
 
 @pytest.mark.parametrize("rule", BROKEN)

@@ -54,6 +54,17 @@ async def test_a_name_is_taken_once_in_an_org(projects: Projects, ada: Actor, da
     await projects.create(await a_person(database, org="other", name="bob"), "first")
 
 
+async def test_a_name_that_is_nearly_one_is_told_which(projects: Projects, ada: Actor, database: Store):
+    """
+    One of the caller's own org; what others have is not told.
+    """
+    await projects.create(ada, "lead_router")
+    await projects.create(await a_person(database, org="other", name="bob"), "lead_routes")
+
+    with pytest.raises(NotFound, match="no project 'lead_routes'; did you mean 'lead_router'"):
+        await projects.get(ada, "lead_routes")
+
+
 async def test_new_projects_keep_things_as_long_as_the_settings_say(
     projects: Projects, ada: Actor, database: Store, vault: Vault
 ):

@@ -11,15 +11,22 @@ from ninelives_server.cli.client import Client, segment
 from ninelives_server.cli.patience import Patience, lasting
 
 _TERMINAL = {"completed", "error", "stopped"}
+#: What uv asks an index for: thousands of lines for a large set, of which each package is chosen in one.
+_ASKING = ("Searching for ", "Sending ")
 #: As much of the text shown last is looked for in a text whose beginning was cut off. characters
 _OVERLAP = 500
 
 
 class Environment:
-    """Says what uv says while it resolves or makes an environment, each line once, on stderr."""
+    """Says on stderr what uv says while it resolves or makes an environment: what it chooses, each line once.
+
+    What it asks for is said of the last request alone, for which it may have to wait; all of it is kept with
+    the build (`ninelives build show`).
+    """
 
     def __init__(self) -> None:
         self._shown = ""
+        self._said: set[str] = set()
 
     def show(self, document: Mapping[str, Any]) -> None:
         """Say what is new in a session's document."""
@@ -27,8 +34,12 @@ class Environment:
 
     def add(self, text: str) -> None:
         """Say what is new in all that uv has said."""
-        for line in _news(self._shown, text).splitlines():
-            out.say(f"  uv: {line}")
+        lines = _news(self._shown, text).splitlines()
+        for line in lines:
+            is_done = line.startswith(_ASKING) and line is not lines[-1]
+            if line not in self._said and not is_done:
+                self._said.add(line)
+                out.say(f"  uv: {line}")
         self._shown = text or self._shown
 
 

@@ -132,12 +132,28 @@ def _sorted_out(mode: AuthMode, settings: Mapping[str, str], secrets: Mapping[st
         for name, value in (*settings.items(), *secrets.items())
         if name in known and len(value) > _longest(known[name])
     }
+    wrong |= {
+        name: f"{known[name].label} is {_choices(known[name])}, not {value[:50]!r}"
+        for name, value in settings.items()
+        if name in known and not _may_be(known[name], value.strip())
+    }
     if wrong:
         raise Invalid("; ".join(wrong.values()), fields=wrong)
     return Entered(
         settings={name: value.strip() for name, value in settings.items()},
         secrets={name: value.strip() for name, value in secrets.items() if value.strip()},
     )
+
+
+def _choices(field: Field) -> str:
+    return " or ".join(choice.value for choice in field.choices)
+
+
+def _may_be(field: Field, value: str) -> bool:
+    """Say whether a choice offers a value; nothing stands for its default."""
+    if field.kind != "choice" or field.other_label or not value:
+        return True
+    return value in {choice.value for choice in field.choices}
 
 
 def _longest(field: Field) -> int:

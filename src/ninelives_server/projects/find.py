@@ -8,6 +8,7 @@ from ninelives_server.ids import ProjectId
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.projects import Build, Deployment, Project
 from ninelives_server.model.triggers import Trigger
+from ninelives_server.projects.problems import nearest
 from ninelives_server.settings import RetentionSettings
 from ninelives_server.store import builds, projects, triggers
 from ninelives_server.store.core import Tx
@@ -24,7 +25,8 @@ def project(tx: Tx, actor: Actor, ref: str, *, lock: bool = False) -> Project:
     look = projects.by_id if ids.is_id(ref, "prj") else projects.by_name
     found = look(tx, actor.org_id, ref, lock=lock)
     if found is None:
-        raise NotFound(f"there is no project {ref[:100]!r}")
+        known = () if ids.is_id(ref, "prj") else [other.name for other in projects.of_org(tx, actor.org_id)]
+        raise NotFound(f"there is no project {ref[:100]!r}{nearest(ref, known)}")
     return found
 
 
