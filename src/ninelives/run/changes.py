@@ -6,6 +6,8 @@ library's method is compared by its pickle, where it has one: a workbook that go
 replay too. So are arguments of some libraries' classes that only hold data: a data frame, an XML element.
 """
 
+import io
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -19,6 +21,8 @@ _LIMIT = 1_000_000
 _MOST = 20_000
 
 _CONTENTS = (list, dict, set, bytearray, deque)
+#: What they hold is no part of their fields.
+_BUFFERS = (io.BytesIO, io.StringIO, array)
 _BUILTIN = frozenset({*_CONTENTS, tuple})
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
@@ -31,6 +35,9 @@ _DATA_LIMIT = 1_000_000
 _DATA = frozenset(
     {
         "argparse.Namespace",
+        "array.array",
+        "_io.BytesIO",
+        "_io.StringIO",
         "collections.ChainMap",
         "collections.UserDict",
         "collections.UserList",
@@ -64,6 +71,12 @@ class Whole(NamedTuple):
     """The state of a library's object that has changed, as a pickle."""
 
     data: bytes
+
+
+class Part(NamedTuple):
+    """Fields of an object whose class says which of them its pickle has; the others stay as they are."""
+
+    fields: dict[str, Any]
 
 
 class Tracked:
@@ -184,7 +197,7 @@ def _holds_data(value: Any, has_fields: Callable[[type], bool]) -> bool:
     if cls in _BUILTIN:
         return False
     if has_fields(cls):
-        return isinstance(value, _CONTENTS)
+        return isinstance(value, (*_CONTENTS, *_BUFFERS))
     if cls not in _hold_data:
         _hold_data[cls] = any(type_name(base) in _DATA for base in cls.__mro__)
     return _hold_data[cls]
@@ -242,6 +255,10 @@ def _content(container: Any) -> Any:
         return bytes(container)
     if isinstance(container, _CONTENTS):
         return list(container)
+    if type(container).__getstate__ is not object.__getstate__:
+        state = container.__getstate__()
+        if type(state) is dict:
+            return Part(state)
     return fields_of(container)
 
 
@@ -259,8 +276,10 @@ def apply(
 
 
 def restore(target: Any, state: Any) -> None:
-    """Give an object of a library a state that its `__getstate__` returned."""
-    if hasattr(type(target), "__setstate__"):
+    """Give an object of a library a state that `reducers.state_of` returned."""
+    if isinstance(target, array):
+        target[:] = array(target.typecode, state)
+    elif hasattr(type(target), "__setstate__"):
         target.__setstate__(state)
     elif isinstance(state, tuple):
         own, slots = state
@@ -271,7 +290,10 @@ def restore(target: Any, state: Any) -> None:
 
 def _fill(container: Any, items: Any) -> None:
     """Give a container its contents; methods of its own class would do more, as `Counter.update` counts."""
-    if isinstance(container, list | bytearray):
+    if isinstance(items, Part):
+        for name, value in items.fields.items():
+            object.__setattr__(container, name, value)
+    elif isinstance(container, list | bytearray):
         container[:] = items
     elif isinstance(container, dict):
         base = OrderedDict if isinstance(container, OrderedDict) else dict

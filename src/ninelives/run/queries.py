@@ -19,6 +19,10 @@ _CHANGES: Final = re.compile(
 )
 _EXECUTES: Final = frozenset({"callproc", "copy", "execute", "executemany", "executescript", "stream"})
 _BEGINS: Final = frozenset({"__aenter__", "__enter__", "begin", "connect", "cursor", "get"})
+_SETS_UP: Final = frozenset(
+    {"create_aggregate", "create_collation", "create_function", "create_window_function", "setlimit",
+     "enable_load_extension", "load_extension", "set_authorizer", "set_progress_handler", "set_trace_callback"}
+)  # fmt: skip
 _FETCHES: Final = frozenset(
     {"__next__", "all", "columns", "fetchall", "fetchmany", "fetchone", "fetchval", "first", "mappings",
      "one", "one_or_none", "scalar", "scalar_one", "scalar_one_or_none", "scalars", "scroll", "unique"}
@@ -68,6 +72,12 @@ def _text(value: Any) -> str | None:
         if type(value).__module__.partition(".")[0] in {"psycopg", "psycopg2", "sqlalchemy"}
         else None
     )
+
+
+def was_set_up(lost: Lost, method: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Note that a lost connection was given something of Python's: it is given it again when it is made."""
+    if method in _SETS_UP and lost.about["type"] == "sqlite3.Connection":
+        lost.repeat.append(lambda connection: getattr(connection, method)(*args, **kwargs))
 
 
 def was_called(

@@ -16,6 +16,7 @@ import sqlite3
 import sys
 import types
 import urllib.error
+from array import array
 from typing import Any, Final
 
 from ninelives.run import sentinels
@@ -48,6 +49,8 @@ def _reducer(cls: type) -> Any:
 
 def state_of(value: Any) -> Any:
     """Return the state of an object with that of its class's own beside what `requests` keeps of its base."""
+    if isinstance(value, array):
+        return value.tobytes()
     state = value.__getstate__()
     if state is None and type(value).__module__ == "numpy":
         state = value.__reduce__()[2]  # its state is known there alone

@@ -158,13 +158,19 @@ class Stepping:
             self._registry.left(args[0], f"{step.name} (record {seq})" if is_lost else None)
 
     def _on_cursor(self, step: Step, found: Outcome) -> None:
-        """Note a call of a lost cursor: it is made again with what it asked, and the rows that it gave."""
+        """Note a call of a lost cursor: it is made again with what it asked, and the rows that it gave.
+
+        A connection, with the functions that it was given.
+        """
         args = _all_args(step.fn, step.args)
-        if not args or not live.is_placeholder(args[0]) or not queries.is_cursor(args[0].__class__):
+        if not args or not live.is_placeholder(args[0]):
+            return
+        method = step.name.rpartition(".")[2]
+        if not queries.is_cursor(args[0].__class__):
+            queries.was_set_up(live.lost_of(args[0]), method, args[1:], step.kwargs)
             return
         digest = self._core.digests.of_value
         before = digest(found.value)
-        method = step.name.rpartition(".")[2]
         queries.was_called(
             live.lost_of(args[0]), method, args[1:], step.kwargs, lambda value: digest(value) == before
         )

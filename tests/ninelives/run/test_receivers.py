@@ -138,6 +138,114 @@ def test_arguments_that_hold_data_are_changed_by_a_replay_too(harness, program):
     assert whole.result == [[1], [1, 2], 3, "four", 1, [1]]
 
 
+def test_buffers_and_arrays_that_a_step_fills_are_filled_by_a_replay_too(harness, program):
+    """What they hold and where they stand, of classes of the project as well."""
+    made = program(
+        """
+        import array
+        import io
+
+        import ninelives
+
+        class Out(io.StringIO):
+            pass
+
+        @ninelives.step
+        def fill(text, numbers, *, data):
+            text.write("more")
+            numbers.append(5)
+            data.write(b"xyz")
+            data.seek(1)
+            return len(numbers)
+
+        def main(event):
+            text, own, data, numbers = io.StringIO(), Out("old"), io.BytesIO(b"0123"), array.array("d", [1.5])
+            fill(text, numbers, data=data)
+            print(data.tell())
+            fill(text, numbers, data=data)
+            fill(own, numbers, data=data)
+            return [text.getvalue(), text.tell(), own.getvalue(), data.getvalue().decode(), list(numbers)]
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == ["moremore", 8, "more", "xxyz", [1.5, 5, 5, 5]]
+
+
+def test_of_an_argument_with_a_state_of_its_own_that_is_changed(harness, program):
+    """What its pickle leaves out, such as a lock or the connections of an adapter, stays as it is."""
+    made = program(
+        """
+        import threading
+
+        import ninelives
+        import requests
+        from requests.adapters import HTTPAdapter
+
+        class Counter:
+            def __init__(self):
+                self.n, self.lock, self.seen = 0, threading.Lock(), []
+
+            def __getstate__(self):
+                return {name: value for name, value in vars(self).items() if name != "lock"}
+
+            def __setstate__(self, state):
+                vars(self).update(state, lock=threading.Lock())
+
+        class Retrying(HTTPAdapter):
+            pass
+
+        class Session(requests.Session):
+            def __init__(self):
+                super().__init__()
+                self.mount("https://", Retrying(max_retries=2))
+
+        @ninelives.step
+        def count(counter):
+            with counter.lock:
+                counter.n += 1
+                counter.seen.append(counter.n)
+
+        def main(event):
+            counter, session = Counter(), Session()
+            seen, lock = counter.seen, counter.lock
+            count(counter)
+            session.mount("https://other", HTTPAdapter(max_retries=3))
+            retries = [session.get_adapter(url).max_retries.total for url in ("https://x", "https://other/")]
+            return [counter.n, seen, counter.lock is lock, retries, hasattr(session.get_adapter("https://x"), "poolmanager")]
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == [1, [1], True, [2, 3], True]
+
+
+def test_a_connection_of_sqlite_keeps_the_functions_that_it_was_given(harness, program, tmp_path):
+    """They are the code's: a connection that is made again is given them again."""
+    made = program(
+        """
+        import sqlite3
+
+        def main(event):
+            db = sqlite3.connect(event.data.file, isolation_level=None)
+            db.create_function("twice", 1, lambda n: n * 2)
+            db.create_collation("backwards", lambda a, b: (a < b) - (a > b))
+            first = db.execute("select twice(4)").fetchone()[0]
+            db.execute("create table if not exists t (a text)")
+            db.execute("insert into t values (twice(3)), ('9')")
+            found = db.execute("select distinct a from t order by a collate backwards").fetchall()
+            return [first, found]
+        """,
+        data={"file": str(tmp_path / "test.db")},
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == [8, [["9"], ["6"]]]
+
+
 def test_a_container_of_the_project_keeps_the_attributes_that_a_step_gave_it(harness, program):
     """Beside its items, in place."""
     made = program(
