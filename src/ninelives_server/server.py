@@ -24,6 +24,7 @@ from ninelives_server.api import bodies, problems, worker_link
 from ninelives_server.api.idempotency import IdempotencyKeys
 from ninelives_server.api.middleware import Gate
 from ninelives_server.api.webhooks import Hooks
+from ninelives_server.api.worker_tokens import WorkerTokens
 from ninelives_server.connections.flows import Flows
 from ninelives_server.connections.parts import outbound
 from ninelives_server.connections.service import Connections
@@ -401,6 +402,7 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
     for router in (api_app.router, worker_link.router, web_app.router):
         app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
+    app.add_middleware(WorkerTokens)
     app.add_middleware(IdempotencyKeys)
     app.add_middleware(bodies.Bounded)
     app.add_middleware(Hooks, services=services)

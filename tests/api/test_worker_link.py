@@ -22,7 +22,7 @@ from world import World, record  # noqa: E402
 
 from ninelives.run import wire  # noqa: E402
 from ninelives_server.access.service import Access  # noqa: E402
-from ninelives_server.api import problems, worker_link  # noqa: E402
+from ninelives_server.api import problems, worker_link, worker_tokens  # noqa: E402
 from ninelives_server.sessions.links import Links  # noqa: E402
 from ninelives_server.sessions.transfer import Transfer  # noqa: E402
 from ninelives_server.settings import Settings  # noqa: E402
@@ -96,6 +96,7 @@ async def server(sqlite: Store, vault: Vault) -> AsyncIterator[Server]:
     )
     problems.install(app)
     app.include_router(worker_link.router)
+    app.add_middleware(worker_tokens.WorkerTokens)
     running = asyncio.create_task(links.run())
     try:
         async with uvicorn_of(app) as url:
@@ -133,6 +134,32 @@ async def test_frames_go_both_ways(server: Server):
 
     assert {frame.type for frame in first} == {"welcome", "claimed"}
     assert [frame.head["seq"] for frame in acks] == list(range(1, 51))
+
+
+async def test_a_worker_whose_token_is_revoked_is_shut_out(server: Server, monkeypatch: pytest.MonkeyPatch):
+    """
+    At once, though its link is open: its sessions run elsewhere, and it may not come back.
+    """
+    monkeypatch.setattr(worker_tokens, "LOOK_EVERY", 0.1)
+    access, actor = Access(store=server.world.store), server.world.actor
+    session = await server.world.session()
+
+    with server.world.store.notices.subscribed("work", session.id) as notice:
+        async with server.link() as socket:
+            await socket.send(
+                hello() + wire.encode({"t": "claim", "sid": session.id, "activity_id": "turn-1"})
+            )
+            await frames(socket, 2)
+            [token] = [token for token in await access.list_tokens(actor) if token.name == "w"]
+            await access.revoke_token(actor, token.id)
+            with pytest.raises(websockets.ConnectionClosedError) as closed:
+                await frames(socket, 1)
+        await asyncio.wait_for(notice.wait(), PATIENCE)
+    with pytest.raises(websockets.InvalidStatus):
+        await server.link()
+
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, "token" in closed.value.rcvd.reason) == (4403, True)
 
 
 async def test_a_worker_that_hangs_up_is_noticed(server: Server):
