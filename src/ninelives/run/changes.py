@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ninelives.run import calltable
+from ninelives.run import calltable, reducers
 from ninelives.run.digest import Digests, TooLarge, fields_of, type_name
 
 #: Larger arguments are not compared. bytes of canonical form
@@ -255,8 +255,8 @@ def _content(container: Any) -> Any:
         return bytes(container)
     if isinstance(container, _CONTENTS):
         return list(container)
-    if type(container).__getstate__ is not object.__getstate__:
-        state = container.__getstate__()
+    if getattr(type(container), "__getstate__", None) is not object.__getstate__:
+        state = reducers.state_of(container)
         if type(state) is dict:
             return Part(state)
     return fields_of(container)

@@ -21,7 +21,8 @@ _EXECUTES: Final = frozenset({"callproc", "copy", "execute", "executemany", "exe
 _BEGINS: Final = frozenset({"__aenter__", "__enter__", "begin", "connect", "cursor", "get"})
 _SETS_UP: Final = frozenset(
     {"create_aggregate", "create_collation", "create_function", "create_window_function", "setlimit",
-     "enable_load_extension", "load_extension", "set_authorizer", "set_progress_handler", "set_trace_callback"}
+     "enable_load_extension", "load_extension", "set_authorizer", "set_progress_handler",
+     "set_trace_callback"}
 )  # fmt: skip
 _FETCHES: Final = frozenset(
     {"__next__", "all", "columns", "fetchall", "fetchmany", "fetchone", "fetchval", "first", "mappings",
