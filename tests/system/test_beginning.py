@@ -48,7 +48,7 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
     workers = []
     try:
         token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
-        workers.append(start_worker(up, tmp_path / "one", "one", token, uv))
+        workers.append(start_worker(up.url, tmp_path / "one", "one", token, uv))
         session = start_preparing(up, index, counter.url)
         before = up.call("GET", f"/sessions/{session}")
 
@@ -63,7 +63,7 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
         )
         between = up.call("GET", f"/sessions/{session}")
         index.open.set()
-        workers.append(start_worker(up, tmp_path / "two", "two", token, uv))
+        workers.append(start_worker(up.url, tmp_path / "two", "two", token, uv))
         ended = up.ended(session)
     finally:
         for worker in workers:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from counting import start
+from wires import Wire
 
 from ninelives_server.testing import running
 
@@ -20,12 +21,12 @@ PROJECT = Path(__file__).parent / "project_counter"
 
 
 def start_worker(
-    up: running.Up, place: Path, name: str, token: str, env: Mapping[str, str] | None = None
+    url: str, place: Path, name: str, token: str, env: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start a worker as one would on another host: an address and a token in a file."""
     place.mkdir()
     (place / "token").write_text(token)
-    command = [sys.executable, "-m", "ninelives_server", "worker", "--server", up.url, "--name", name]
+    command = [sys.executable, "-m", "ninelives_server", "worker", "--server", url, "--name", name]
     command += ["--token-file", str(place / "token"), "--data-dir", str(place / "data"), "--slots", "2"]
     with (place / "log").open("wb") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, env=running.environment(env))
@@ -47,14 +48,14 @@ def test_a_lost_worker_and_a_drained_one_lose_no_session(tmp_path, counter):
     try:
         up.cli("deploy", str(PROJECT))
         token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
-        started += [start_worker(up, tmp_path / name, name, token) for name in ("one", "two")]
+        started += [start_worker(up.url, tmp_path / name, name, token) for name in ("one", "two")]
         running.until("two workers", lambda: len(workers(up)) == 2)
         counter.hold_seconds = 20.0
         sessions = {f"s{k}": start(up, counter, f"s{k}") for k in range(5)}
         running.until("all slots to be in use", lambda: workers(up) == {"one": 2, "two": 2})
         running.until("four steps under way", lambda: len(counter.now_inside()) == 4)
         documents = {name: up.call("GET", f"/sessions/{each}") for name, each in sessions.items()}
-        started.append(start_worker(up, tmp_path / "three", "three", token))
+        started.append(start_worker(up.url, tmp_path / "three", "three", token))
         running.until("what waited to be under way", lambda: len(counter.now_inside()) == 5)
         ids = {w["name"]: w["id"] for w in up.call("GET", "/workers")["items"]}
         lost = {name for name, found in documents.items() if found["worker_id"] == ids["one"]}
@@ -85,16 +86,19 @@ def test_a_lost_worker_and_a_drained_one_lose_no_session(tmp_path, counter):
     assert [document["state"] for document in ended] == ["completed"] * 5
 
 
-def test_what_a_worker_that_hangs_was_doing_is_done_elsewhere(tmp_path, counter):
+@pytest.mark.parametrize("is_cut_off", [False, True], ids=["hangs", "cut-off"])
+def test_what_a_worker_that_is_silent_was_doing_is_done_elsewhere(tmp_path, counter, is_cut_off):
     """
-    Nothing tells of it but its silence: its link stays open. When it moves again its processes are fenced off.
+    Nothing tells of it but its silence: its link stays open, whether it hangs or its network is gone. When it is
+    heard again its processes are fenced off.
     """
     up = running.Up(tmp_path / "data", arguments=("--no-worker",)).start()
-    started = []
+    started, wires = [], {}
     try:
         up.cli("deploy", str(PROJECT))
         token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
-        started += [start_worker(up, tmp_path / name, name, token) for name in ("one", "two")]
+        wires.update({name: Wire(up.port) for name in ("one", "two")})
+        started += [start_worker(wire.url, tmp_path / name, name, token) for name, wire in wires.items()]
         running.until("two workers", lambda: len(workers(up)) == 2)
         session = start(up, counter, "s")
         running.until("a step", lambda: counter.arrivals)
@@ -102,7 +106,10 @@ def test_what_a_worker_that_hangs_was_doing_is_done_elsewhere(tmp_path, counter)
         names = {w["id"]: w["name"] for w in up.call("GET", "/workers")["items"]}
         hung = started[("one", "two").index(names[worker_id])]
 
-        os.kill(hung.pid, signal.SIGSTOP)
+        if is_cut_off:
+            wires[names[worker_id]].whole.clear()
+        else:
+            os.kill(hung.pid, signal.SIGSTOP)
         stopped_at = time.time()
         seen = len(counter.arrivals)
         running.until(
@@ -110,15 +117,18 @@ def test_what_a_worker_that_hangs_was_doing_is_done_elsewhere(tmp_path, counter)
             lambda: up.call("GET", f"/sessions/{session}")["worker_id"] not in {worker_id, None},
         )
         took = time.time() - stopped_at
+        wires[names[worker_id]].whole.set()
         os.kill(hung.pid, signal.SIGCONT)
         ended = up.ended(session)
     finally:
         for worker in started:
             worker.kill()
             worker.wait()
+        for wire in wires.values():
+            wire.close()
         up.stop()
 
-    print(f"the session had another worker {took:.1f} s after its own hung")
+    print(f"the session had another worker {took:.1f} s after its own was heard last")
     assert ended["state"] == "completed"
     assert ended["result"] == sum(range(20))
     arrived = [key for key, _ in counter.arrivals]
