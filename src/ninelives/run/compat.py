@@ -14,7 +14,7 @@ from datetime import datetime
 from types import ModuleType
 from typing import Any
 
-from ninelives import answers, connections, host, marks, salesforce
+from ninelives import connections, host, marks, salesforce
 from ninelives.errors import NinelivesError, NotSupported
 from ninelives.event import AttrDict, Event
 from ninelives.run import compat_helpers, compat_messages, compat_store
@@ -71,6 +71,9 @@ class _Loader(importlib.abc.Loader):
             for name in ("activity", "inhibit_activities"):
                 setattr(module, name, _noticed(getattr(module, name), self._on_mark))
         replace(module)
+        if module.__name__ == _PACKAGE:
+            # The original's runner has imported it: projects use `autokitteh.connections` without an import.
+            importlib.import_module(f"{_PACKAGE}.connections")
 
 
 def install(on_mark: Callable[[Any], None]) -> None:
@@ -153,7 +156,7 @@ def _own(functions: Mapping[str, Callable[..., Any]]) -> dict[str, Callable[...,
 
 
 def _outcomes(_module: ModuleType) -> dict[str, Callable[..., Any]]:
-    return _all_translated({"outcome": answers.outcome, "http_outcome": answers.http_outcome})
+    return _all_translated({"outcome": compat_messages.outcome, "http_outcome": compat_messages.http_outcome})
 
 
 def _store(module: ModuleType) -> dict[str, Callable[..., Any]]:

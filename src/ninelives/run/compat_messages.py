@@ -1,5 +1,6 @@
 """Events and signals as the package `autokitteh` has them: its names, its time-outs, its error texts."""
 
+import base64
 import sys
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -7,6 +8,7 @@ from typing import Any
 
 from ninelives import answers, arguments, messages
 from ninelives.errors import NinelivesError, NoSuchSource
+from ninelives.run.compat_values import plain, unwrapped, wrapped
 
 Timeout = float | timedelta | None
 
@@ -55,6 +57,8 @@ def start(
     loc: str, data: Mapping[str, Any] | None = None, memo: Mapping[str, str] | None = None, project: str = ""
 ) -> str:
     """Start another session; data that JSON cannot hold is a `ValueError` there."""
+    if data is not None and not isinstance(data, Mapping):
+        raise ValueError(f"start takes a mapping as data, not {type(data).__name__}: it becomes `event.data`")
     try:
         given = {"data": dict(data or {}), "memo": dict(memo or {})}
         arguments.plain("start", given, arguments.LARGEST)
@@ -69,7 +73,7 @@ def start(
 def signal(session_id: str, name: str, payload: Any = None) -> None:
     """Send a signal."""
     try:
-        messages.signal(session_id, name, payload)
+        messages.signal(session_id, name, wrapped(payload))
     except (NinelivesError, ValueError) as error:
         raise _error(f"signal: {error}") from error
 
@@ -80,7 +84,32 @@ def next_signal(name: str | list[str], *, timeout: Timeout = None) -> Any:
         found = messages.next_signal(name, timeout=_timeout(timeout))
     except (NinelivesError, ValueError) as error:
         raise _error(f"next_signal: {error}") from error
-    return found and sys.modules["autokitteh.signals"].Signal(found.name, found.payload)
+    return found and sys.modules["autokitteh.signals"].Signal(found.name, unwrapped(found.payload))
+
+
+def outcome(v: Any, *, event_id: str | None = None) -> None:
+    """Add to what an event came to; bytes may be the body of an answer."""
+    if isinstance(v, Mapping) and isinstance(body := v.get("body"), bytes | bytearray):
+        v = {**{name: item for name, item in v.items() if name != "body"}, "body_base64": _base64(body)}
+    answers.outcome(plain(v), event_id=event_id)
+
+
+def http_outcome(
+    status_code: int = 200,
+    body: Any = None,
+    *,
+    json: Any = None,
+    headers: Mapping[str, str] | None = None,
+    more: bool = False,
+    event_id: str | None = None,
+) -> None:
+    """Answer a request; what is no text and no bytes is told as JSON."""
+    body = body if isinstance(body, str | bytes | bytearray) else plain(body)
+    answers.http_outcome(status_code, body, json=plain(json), headers=headers, more=more, event_id=event_id)
+
+
+def _base64(body: bytes | bytearray) -> str:
+    return base64.b64encode(body).decode()
 
 
 EVENTS: dict[str, Callable[..., Any]] = {

@@ -8,33 +8,49 @@ from types import ModuleType
 from typing import Any
 
 from ninelives import values
+from ninelives.run.compat_values import unwrapped, wrapped
 
 _ABSENT = object()
+
+
+def get_value(key: str) -> Any:
+    """Return a value, as what it was stored."""
+    return unwrapped(values.get_value(key))
+
+
+def set_value(key: str, value: Any) -> None:
+    """Store a value."""
+    values.set_value(key, wrapped(value))
+
+
+def check_and_set_value(key: str, expected: Any, value: Any) -> bool:
+    """Store a value if the current one is as expected."""
+    return values.check_and_set_value(key, wrapped(expected), wrapped(value))
 
 
 def mutate(key: str, op: str, *args: Any) -> Any:
     """Change a value; the operands of `check_and_set` come as AutoKitteh takes them: new, then expected."""
     match str(op):
         case "set":
-            return values.set_value(key, *args)
+            return set_value(key, *args)
         case "get":
-            return values.get_value(key)
+            return get_value(key)
         case "del":
             return values.del_value(key)
         case "add":
             return values.add_value(key, *args)
         case "check_and_set":
             new, expected = args
-            return values.check_and_set_value(key, expected, new)
+            return check_and_set_value(key, expected, new)
     raise ValueError(f"mutate_value knows set, get, del, add and check_and_set, not {op!r}")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "get_value": values.get_value,
-    "set_value": values.set_value,
+    "get_value": get_value,
+    "set_value": set_value,
     "del_value": values.del_value,
     "add_values": values.add_value,
-    "check_and_set_value": values.check_and_set_value,
+    "check_and_set_value": check_and_set_value,
     "mutate_value": mutate,
     "list_values_keys": values.list_keys,
     "publish_value": values.publish_value,
