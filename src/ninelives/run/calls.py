@@ -8,12 +8,13 @@ import functools
 import inspect
 import io
 import operator
+import sqlite3
 import types
 from collections.abc import Callable
 from typing import Any
 
 from ninelives.marks import Marked
-from ninelives.run import calltable, files, live
+from ninelives.run import calltable, files, live, memory
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.chance import Chance
@@ -206,8 +207,7 @@ class Calls:
         if not scope.records:
             return fn
         if kind is Kind.STEP:
-            make = self._async.make if verdict.is_async else self._steps.make
-            return functools.partial(make, fn, name, PLAIN)
+            return self._step(fn, verdict)
         if kind is Kind.SLEEP:
             return self._waits.sleep
         if kind is Kind.ASYNC_SLEEP:
@@ -218,6 +218,20 @@ class Calls:
         if _is_lasting(fn):
             self._things[fn] = instead
         return instead
+
+    def _step(self, fn: Any, verdict: Verdict) -> Any:
+        if memory.holds(getattr(fn, "__self__", None)):
+            return fn
+        if fn is sqlite3.connect:
+            return functools.partial(self._connect, fn, verdict.name)
+        make = self._async.make if verdict.is_async else self._steps.make
+        return functools.partial(make, fn, verdict.name, PLAIN)
+
+    def _connect(self, fn: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Open a database: a step, unless it is one in memory."""
+        if memory.is_asked_for(args, kwargs):
+            return memory.connect(fn, args, kwargs)
+        return self._steps.make(fn, name, PLAIN, *args, **kwargs)
 
     def _given(self, fn: Any, verdict: Verdict, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function that computes on what it is given, or runs it."""

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ninelives.run import calltable, reducers
+from ninelives.run import calltable, memory, reducers
 from ninelives.run.digest import Digests, TooLarge, fields_of, type_name
 
 #: Larger arguments are not compared. bytes of canonical form
@@ -196,6 +196,8 @@ def _holds_data(value: Any, has_fields: Callable[[type], bool]) -> bool:
     cls = type(value)
     if cls in _BUILTIN:
         return False
+    if memory.is_database(value):
+        return True
     if has_fields(cls):
         return isinstance(value, (*_CONTENTS, *_BUFFERS))
     if cls not in _hold_data:
@@ -279,6 +281,8 @@ def restore(target: Any, state: Any) -> None:
     """Give an object of a library a state that `reducers.state_of` returned."""
     if isinstance(target, array):
         target[:] = array(target.typecode, state)
+    elif memory.is_database(target):
+        memory.fill(target, *state)
     elif hasattr(type(target), "__setstate__"):
         target.__setstate__(state)
     elif isinstance(state, tuple):

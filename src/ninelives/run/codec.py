@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ninelives.run import calltable, changes, failures, reducers
+from ninelives.run import calltable, changes, failures, memory, reducers
 from ninelives.run.changes import Tracked
 from ninelives.run.masking import Masks
 
@@ -185,7 +185,10 @@ class Codec:
 
     def _restore(self, value: Any, data: bytes) -> None:
         """Give an object the state that `whole` pickled."""
-        changes.restore(value, self._load(data, (value,)))
+        try:
+            changes.restore(value, self._load(data, (value,)))
+        except memory.InTransaction:
+            raise ChangesLost from None
 
     def _load(self, data: bytes, containers: Sequence[Any]) -> Any:
         return _Unpickler(io.BytesIO(data), containers, self.references, self._masks).load()

@@ -8,6 +8,7 @@ then.
 
 import contextlib
 import io
+import sqlite3
 import sys
 import types
 import weakref
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from ninelives.errors import IteratorChanged, LiveValueLost
-from ninelives.run import files, kinds, live, queries
+from ninelives.run import files, kinds, live, memory, queries
 from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import class_name
@@ -30,7 +31,7 @@ from ninelives.run.steps import Steps
 _PLAIN = frozenset(
     {list, tuple, dict, set, frozenset, str, bytes, bytearray, range, deque, memoryview, types.GeneratorType}
     | {type({}.keys()), type({}.values()), type({}.items()), type(iter([])), type(iter(())), type(iter({}))}
-    | {enumerate, zip, map, filter, reversed, io.StringIO, io.BytesIO, types.AsyncGeneratorType}
+    | {enumerate, zip, map, filter, reversed, io.StringIO, io.BytesIO, sqlite3.Row, types.AsyncGeneratorType}
 )
 
 #: Contexts that a generator function makes; whether one was entered is noted in it.
@@ -95,6 +96,8 @@ class Iterators:
         cls = type(value)
         if self._registry.is_live(value):
             return True
+        if memory.holds(value):
+            return False
         return cls not in _PLAIN and hasattr(cls, method) and self._is_foreign(cls)
 
     # --- with ---------------------------------------------------------------------------------------------
@@ -111,7 +114,7 @@ class Iterators:
 
     def _is_foreign_context(self, value: Any) -> bool:
         scope = current.get()
-        if scope is None or not scope.records or files.is_file(value):
+        if scope is None or not scope.records or files.is_file(value) or memory.holds(value):
             return False
         return self._registry.is_live(value) or self._is_foreign(type(value))
 

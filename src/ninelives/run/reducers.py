@@ -19,7 +19,7 @@ import urllib.error
 from array import array
 from typing import Any, Final
 
-from ninelives.run import sentinels
+from ninelives.run import memory, sentinels
 
 _NO_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
@@ -51,6 +51,8 @@ def state_of(value: Any) -> Any:
     """Return the state of an object with that of its class's own beside what `requests` keeps of its base."""
     if isinstance(value, array):
         return value.tobytes()
+    if memory.is_database(value):
+        return memory.content(value)
     state = value.__getstate__()
     if state is None and type(value).__module__ == "numpy":
         state = value.__reduce__()[2]  # its state is known there alone

@@ -1,0 +1,60 @@
+"""Databases of SQLite that live in this process's memory: used directly, the code makes them again."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+#: By their ids; held, because nothing can refer to a connection weakly.
+_connections: Final[dict[int, sqlite3.Connection]] = {}
+
+
+def is_asked_for(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Tell whether `sqlite3.connect` is asked for a database that ends with the process."""
+    name = args[0] if args else kwargs.get("database")
+    if name in {":memory:", ""}:
+        return True
+    is_uri = kwargs.get("uri", args[7] if len(args) > 7 else False)  # its place there
+    return bool(is_uri) and isinstance(name, str) and (":memory:" in name or "mode=memory" in name)
+
+
+def connect(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return a connection to such a database, made by `sqlite3.connect`."""
+    made = fn(*args, **kwargs)
+    _connections[id(made)] = made
+    return made
+
+
+def holds(value: Any) -> bool:
+    """Tell whether a value is a connection to such a database, or a cursor of one."""
+    if not _connections:
+        return False
+    if isinstance(value, sqlite3.Cursor):
+        value = value.connection
+    return id(value) in _connections
+
+
+def is_database(value: Any) -> bool:
+    """Tell whether a value is a connection to such a database."""
+    return id(value) in _connections
+
+
+class InTransaction(Exception):
+    """A step left a database in a transaction: what a rollback would take back is not recorded."""
+
+
+def content(connection: sqlite3.Connection) -> tuple[bytes, bool]:
+    """Return all that a database holds, and whether a part of it may be taken back."""
+    return connection.serialize(), connection.in_transaction
+
+
+def fill(connection: sqlite3.Connection, data: bytes, is_in_transaction: bool) -> None:
+    """Give a database what it held after a step that is replayed.
+
+    Raises:
+        InTransaction: The step had not committed what it did.
+    """
+    if is_in_transaction:
+        raise InTransaction
+    if connection.in_transaction:
+        connection.commit()  # as the step did: it is part of what the database held
+    connection.deserialize(data)
