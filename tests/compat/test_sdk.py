@@ -373,8 +373,11 @@ def test_76_values_of_the_store_and_of_signals_come_back_as_what_they_were(harne
     values = Values()
     made = program(
         """
-        import collections, dataclasses, datetime, threading
+        import collections, dataclasses, datetime, decimal, enum, pathlib, threading, uuid
         import autokitteh
+
+        class Colour(enum.Enum):
+            RED = "r"
 
         @dataclasses.dataclass
         class Order:
@@ -395,18 +398,20 @@ def test_76_values_of_the_store_and_of_signals_come_back_as_what_they_were(harne
                 "bytes": b"\\xff", "set": {1, "a"}, "span": datetime.timedelta(seconds=1.5),
                 "naive": noon, "aware": noon.replace(tzinfo=zone), "keys": {1: "one", None: 2},
                 "tuple": (1, (2,)), "big": 2**100, "tag": {"$bytes": "AA=="}, "inf": float("inf"),
+                "day": noon.date(), "hour": noon.time(), "sum": decimal.Decimal("1.50"), "id": uuid.UUID(int=5),
             }
             found = {}
             for name, value in given.items():
                 autokitteh.set_value(name, value)
                 found[name] = autokitteh.get_value(name)
             utc = datetime.UTC
-            same = [
-                found[name] == given[name] for name in ("bytes", "set", "span", "keys", "big", "tag", "inf")
-            ]
+            names = "bytes set span keys big tag inf day hour sum id"
+            same = [found[name] == given[name] for name in names.split()]
             assert all(same), same
             assert found["naive"] == noon.replace(tzinfo=utc) and found["aware"].tzinfo == utc
             assert found["aware"] == given["aware"] and found["tuple"] == [1, [2]]
+            autokitteh.set_value("words", [Colour.RED, pathlib.PurePosixPath("a/b")])
+            assert autokitteh.get_value("words") == ["r", "a/b"]
             autokitteh.store["order"] = Order(7, [Pair(1, b"x"), slotted])
             order = autokitteh.store["order"]
             assert (order.id, order.lines[0].y, order.lines[1].a) == (7, b"x", {1}), order

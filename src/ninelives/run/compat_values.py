@@ -6,21 +6,36 @@ is written as a mapping of one key that says what it is: `{"$bytes": "…"}`.
 """
 
 import base64
+import enum
+import importlib
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from ninelives.event import AttrDict
 
 _READ: dict[str, Callable[[Any], Any]] = {
     "$bytes": base64.b64decode,
+    "$date": date.fromisoformat,
     "$datetime": datetime.fromisoformat,
+    "$decimal": lambda text: importlib.import_module("decimal").Decimal(text),
     "$dict": lambda pairs: {unwrapped(key): unwrapped(value) for key, value in pairs},
     "$float": float,
     "$set": lambda items: {_hashable(unwrapped(item)) for item in items},
+    "$time": time.fromisoformat,
     "$timedelta": lambda seconds: timedelta(seconds=seconds),
+    "$uuid": lambda text: importlib.import_module("uuid").UUID(text),
+}
+
+#: What is written as its text, by the name of its class: most projects never load `decimal` and `uuid`.
+_AS_TEXT = {
+    "datetime.date": "$date",
+    "datetime.time": "$time",
+    "decimal.Decimal": "$decimal",
+    "uuid.UUID": "$uuid",
 }
 
 
@@ -53,23 +68,31 @@ def unwrapped(value: Any) -> Any:
 
 
 def _walk(value: Any, leaf: Callable[[Any], Any], above: tuple[int, ...]) -> Any:
+    if isinstance(value, enum.Enum):
+        value = value.value
     if value is None or isinstance(value, bool | int | str):
         return value
+    if _is_leaf(value):
+        return leaf(value)
     if id(value) in above:
         raise ValueError(f"a value of type {type(value).__name__} contains itself")
-    above = (*above, id(value))
+    return _of_parts(value, leaf, (*above, id(value)))
+
+
+def _is_leaf(value: Any) -> bool:
+    is_known = isinstance(value, float | bytes | bytearray | memoryview | datetime | timedelta)
+    return is_known or isinstance(value, os.PathLike) or _name_of(value) in _AS_TEXT
+
+
+def _of_parts(value: Any, leaf: Callable[[Any], Any], above: tuple[int, ...]) -> Any:
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return _walk(dict(zip(value._fields, value, strict=False)), leaf, above)
+        value = dict(zip(value._fields, value, strict=False))
     if isinstance(value, list | tuple):
         return [_walk(item, leaf, above) for item in value]
     if isinstance(value, set | frozenset):
         items = sorted((_walk(item, leaf, above) for item in value), key=json.dumps)
         return {"$set": items} if leaf is _tagged else items
-    if isinstance(value, Mapping):
-        return _mapping(value, leaf, above)
-    if isinstance(value, float | bytes | bytearray | memoryview | datetime | timedelta):
-        return leaf(value)
-    found = _attributes(value)
+    found = value if isinstance(value, Mapping) else _attributes(value)
     if found is None:
         raise TypeError(f"a value of type {type(value).__name__} cannot be kept; give its parts instead")
     return _mapping(found, leaf, above)
@@ -85,8 +108,12 @@ def _mapping(value: Mapping[Any, Any], leaf: Callable[[Any], Any], above: tuple[
 
 
 def _tagged(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": str(value)}
+    if _name_of(value) in _AS_TEXT:
+        return {_AS_TEXT[_name_of(value)]: str(value)}
     if isinstance(value, timedelta):
         return {"$timedelta": value.total_seconds()}
     if isinstance(value, datetime):
@@ -97,6 +124,8 @@ def _tagged(value: Any) -> Any:
 
 
 def _told(value: Any) -> Any:
+    if _name_of(value) in _AS_TEXT or isinstance(value, os.PathLike):
+        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):
@@ -118,6 +147,10 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 def _slots(cls: type) -> tuple[str, ...]:
     slots = cls.__dict__.get("__slots__", ())
     return (slots,) if isinstance(slots, str) else tuple(name for name in slots if not name.startswith("__"))
+
+
+def _name_of(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _hashable(value: Any) -> Any:
