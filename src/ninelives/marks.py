@@ -95,8 +95,8 @@ def step(
         timeout: Seconds that one attempt may take before it fails with `TimeoutError`.
         name: Shown instead of the function's own name; also what a replay compares.
     """
-    if name is not None and "\0" in name:
-        raise ValueError(f"the name {name!r} of a step has a NUL character")
+    if name is not None and not _is_storable(name):
+        raise ValueError(f"the name {name!r} of a step has a NUL character, or half of a surrogate pair")
     never = retry == "never"
     mark = Mark(kind="step", name=name, retry=_policy(retry), never=never, timeout=timeout)
     if fn is None:
@@ -132,3 +132,8 @@ def register_no_activity(items: Iterable[Callable[..., Any]]) -> None:
     session = host.running()
     if session is not None:
         session.never_a_step(items)
+
+
+def _is_storable(name: str) -> bool:
+    """Tell whether a database takes a name."""
+    return "\0" not in name and not any("\ud800" <= character <= "\udfff" for character in name)

@@ -279,9 +279,17 @@ def _table_name(fn: Any) -> tuple[str, str]:
 
 
 def display_name(fn: Any) -> str:
-    """Return the name of a callable as people know it: `requests.post`, not `requests.api.post`."""
+    """Return the name of a callable as people know it: `requests.post`, not `requests.api.post`.
+
+    Whatever code has put into `__qualname__`, every database takes it.
+    """
+    name = _display_name(fn)
+    return name if name.isprintable() else ascii(name)[1:-1]
+
+
+def _display_name(fn: Any) -> str:
     if isinstance(fn, functools.partial):
-        return display_name(fn.func)
+        return _display_name(fn.func)
     receiver = getattr(fn, "__self__", None)
     if receiver is not None and not isinstance(receiver, types.ModuleType):
         return f"{class_name(_class_of(receiver))}.{getattr(fn, '__name__', '')}"

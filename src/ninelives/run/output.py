@@ -173,7 +173,7 @@ class Output:
             "strand": strand.name,
             "n": n,
             "kind": "log",
-            "name": level,
+            "name": level if level.isprintable() else ascii(level)[1:-1],
             "status": "ok",
             "start": now,
             "end": now,

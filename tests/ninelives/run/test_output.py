@@ -230,3 +230,37 @@ def test_a_handler_that_sends_lines_sends_each_once(harness, program, outside):
     assert len(told) == 3
     assert dict(outside.asked) == told
     assert whole.prints == ""
+
+
+def test_names_that_no_database_takes_are_shown_escaped(harness, program):
+    """A level of logging, and a function that was given another name; a step cannot be given one."""
+    made = program(
+        """
+        import logging
+        import os
+
+        import ninelives
+
+        def odd():
+            return os.getpid() > 0
+
+        odd.__qualname__ = "od\\0d"
+
+        def main(event):
+            logging.addLevelName(35, "LO\\0UD \\ud83d")
+            logging.getLogger("x").log(35, "heard")
+            found = []
+            for name in ("a\\0b", "half \\ud83d"):
+                try:
+                    ninelives.step(name=name)
+                except ValueError as error:
+                    found.append("surrogate" in str(error))
+            return [*found, ninelives.step(odd)()]
+        """
+    )
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == [True, True, True]
+    names = [row.head["name"] for row in whole.journal.in_order()]
+    assert names == ["LO\\x00UD \\ud83d", "main.od\\x00d"]
