@@ -18,6 +18,8 @@ from ninelives.run import wire
 #: How much of a session may be without an answer before its socket is not read. bytes, frames
 WINDOW_BYTES = 1024 * 1024
 WINDOW_FRAMES = 256
+#: How often a session may say whether all its strands wait. seconds
+_WAITING_EVERY = 0.05
 _HEAD = struct.Struct(">II")
 #: The server's answers to a frame with the same `i`.
 _ANSWERS = frozenset({"ack", "answer", "wait", "refuse", "parked", "stay", "done_ok"})
@@ -65,6 +67,7 @@ class Relay(asyncio.Protocol):
         self._kept: dict[int, bytes] = {}
         self._kept_bytes = 0
         self._waiting_frame: bytes | None = None
+        self._next_waiting: asyncio.TimerHandle | None = None
         self._queue: deque[tuple[dict[str, Any], bytes]] = deque()
         self._uploading: asyncio.Task[None] | None = None
         self._downloads: set[asyncio.Task[None]] = set()
@@ -158,8 +161,9 @@ class Relay(asyncio.Protocol):
     def _pass(self, head: dict[str, Any], frame: bytes) -> None:
         kind, number = head["t"], head.get("i")
         if kind == "waiting":
-            self._waiting_frame = frame
-        elif isinstance(number, int):
+            self._tell_waiting(frame)
+            return
+        if isinstance(number, int):
             if number in self._kept:
                 self._break(f"it used the number {number} for two frames")
                 return
@@ -171,6 +175,21 @@ class Relay(asyncio.Protocol):
             elif kind == "done":
                 self._finals[number] = ("finished", None)
         self._send(frame)
+
+    def _tell_waiting(self, frame: bytes) -> None:
+        """Pass on whether all strands wait: at once, but not more often than people can see.
+
+        Nobody answers it, so nothing else keeps a process from filling the link with it.
+        """
+        self._waiting_frame = frame
+        if self._next_waiting is None:
+            self._send(frame)
+            self._next_waiting = asyncio.get_running_loop().call_later(_WAITING_EVERY, self._tell_last, frame)
+
+    def _tell_last(self, told: bytes) -> None:
+        self._next_waiting = None
+        if self._waiting_frame is not None and self._waiting_frame != told and not self.broken:
+            self._tell_waiting(self._waiting_frame)
 
     async def _send_queued(self) -> None:
         try:
@@ -273,6 +292,8 @@ class Relay(asyncio.Protocol):
 
     def close(self) -> None:
         """Forget the process."""
+        if self._next_waiting is not None:
+            self._next_waiting.cancel()
         if self._uploading is not None:
             self._uploading.cancel()
         for task in self._downloads:

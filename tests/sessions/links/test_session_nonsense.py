@@ -409,6 +409,27 @@ async def test_half_of_an_emoji_reaches_a_session(world: World, link: Link):
     await link.carries_on()
 
 
+async def test_who_says_too_often_whether_it_waits_is_heard_now_and_then(world: World, link: Link):
+    """Nobody answers that, so a process could fill the link; its last word counts."""
+    bad = await link.session()
+    passed, receive = [], link.worker.link.receive
+
+    def counted(data: bytes) -> None:
+        passed.append(data)
+        receive(data)
+
+    bad.relay._send = counted
+    for count in range(1000):
+        bad.say(told(head_of("waiting", is_waiting=count % 2 == 0)))
+    bad.say(told(head_of("waiting", is_waiting=True)))
+
+    await link.carries_on()
+    async with asyncio.timeout(PATIENCE):
+        while await world.state(bad.session_id) is not SessionState.WAITING:
+            await asyncio.sleep(0.01)
+    assert len(passed) < 100
+
+
 async def test_a_number_of_a_frame_is_used_once(link: Link):
     """Of two answers with one number the second would be for nobody, and who waits for it would for ever."""
     bad = await link.session()
