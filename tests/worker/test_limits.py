@@ -74,7 +74,8 @@ async def test_an_endless_loop_ends_at_its_cpu_limit(real: Bench, server: FakeSe
 
     [death] = row.deaths
     assert (death["limit"]["name"], death["limit"]["limit"], death["signal"]) == ("cpu_seconds", 1, 9)
-    assert "in spin" in death["stderr"]
+    assert ' in spin\n  File "main.py", line 5 in main\n' in death["stderr"]
+    assert "/ninelives/run/" not in death["stderr"]
 
 
 async def test_what_its_children_use_counts_too(real: Bench, server: FakeServer) -> None:

@@ -10,23 +10,27 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ninelives.run import wire
+from ninelives.run import limits, wire
 from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid, SetupError
+from ninelives_server.worker import dumps
 from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.environments import Environments
 from ninelives_server.worker.pool import Zygotes
 from ninelives_server.worker.tail import Tail
-from ninelives_server.worker.zygotes import Bounds, Zygote, ZygoteLost
+from ninelives_server.worker.zygotes import Bounds, End, Zygote, ZygoteLost
 
 logger = log.get(__name__)
 
 #: How long a replay may take. seconds
 _PATIENCE = 60.0
 _FAILED = "failed"
+#: Of what a process wrote last. characters
+_LAST = 500
 #: What a verdict says (`ninelives.run.check`), and how long it may be. characters
 _SAID = ("outcome", "seq", "strand", "n", "recorded", "called", "file", "line", "message")
 _LONGEST = 4000
@@ -125,7 +129,12 @@ class Checker:
             os.close(theirs_output)
         ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         frames = b"".join((wire.encode({**start, "t": "start"}), past, wire.encode({"t": "go"})))
-        return await _verdict(zygote, name, ours, output, frames)
+        said, text = await _verdict(zygote, name, ours, output, frames)
+        if said is not None:
+            return said
+        await asyncio.wait({ended}, timeout=1.0)
+        end = ended.result() if ended.done() and not ended.exception() else End(None, None)
+        return {"outcome": _FAILED, "message": _unfinished(end, text, build)}
 
 
 def _bounded(value: object) -> str | int | None:
@@ -137,8 +146,8 @@ def _bounded(value: object) -> str | int | None:
 
 async def _verdict(
     zygote: Zygote, name: str, ours: socket.socket, output: int, frames: bytes
-) -> Mapping[str, Any]:
-    """Give a process its journal and wait for what it says, or for its end."""
+) -> tuple[Mapping[str, Any] | None, str]:
+    """Give a process its journal and wait for what it says; without that, return what it wrote last."""
     tail = Tail()
     await tail.attach(output)
     ours.setblocking(False)
@@ -148,17 +157,32 @@ async def _verdict(
             writer.write(frames)
             while (frame := await wire.read(reader)).type != "checked":
                 pass
-            return frame.head
+            return frame.head, ""
     except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
         await tail.ended(patience=1.0)
-        last = tail.text().strip()[-500:]
-        return {
-            "outcome": _FAILED,
-            "message": f"the process ended before its journal did: {last or 'killed'}",
-        }
+        return None, tail.text()
     finally:
         zygote.kill(name)
         tail.close()
         writer.close()
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
+
+
+def _unfinished(end: End, text: str, build: Path) -> str:
+    """Say why code did not come to where its journal ends.
+
+    Args:
+        end: How its process ended.
+        text: What that wrote last; before it is killed for a limit it writes where its threads stand.
+        build: Where its code was.
+    """
+    if end.limit is not None:
+        name = str(end.limit["name"])
+        bound = f"{_PATIENCE:g} s" if name == limits.WALL else f"its {name}, {end.limit['limit']}"
+        place = dumps.stood(text, [build])
+        where = f"; it stood at {place}" if place else ""
+        return f"the code does not come to where the journal ends within {bound}{where}"
+    how = f"signal {end.signal}" if end.signal is not None else f"exit code {end.code}"
+    last = text.strip()[-_LAST:]
+    return f"the process ended before its journal did: {end.why or how}" + f"\n{last}" * bool(last)

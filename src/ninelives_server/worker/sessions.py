@@ -8,13 +8,14 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ninelives.run import limits, wire
 from ninelives_server import log
+from ninelives_server.worker import dumps
 from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client
 from ninelives_server.worker.relay import Relay
@@ -125,6 +126,7 @@ class Running:
         self._was_let_go = False
         self._zygote: Zygote | None = None
         self._tail = Tail()
+        self._roots: Sequence[Path] = ()
         self.former: Running | None = None
         self.killed = ""
         self.gone = asyncio.Event()
@@ -150,6 +152,7 @@ class Running:
         Raises:
             Stopped: `kill` was called.
         """
+        self._roots = (build,) if work is None else (build, work / "session")
         try:
             try:
                 start = {**self.claim.start, "t": "start", "ca_file": str(ca_file) if ca_file else None}
@@ -310,7 +313,7 @@ class Running:
 
     async def _report(self, end: End) -> Outcome:
         self._begin = None
-        text = self.tail()
+        text = dumps.readable(self.tail(), self._roots)
         why = self.relay.broken or end.why
         head = {
             "t": "died",
