@@ -109,14 +109,14 @@ def test_a_broken_file_that_is_called_is_an_error_with_its_own_line():
     """
     It would fail in every session.
     """
-    assert a_call("bad.py:f", bad="x = 1\ndef f(:\n").startswith("bad.py:2: syntax error: ")
+    assert a_call("bad.py:f", bad="x = 1\ndef f(:\n").startswith("bad.py:2: syntax error in Python 3")
 
 
 def test_a_broken_file_at_the_top_is_an_error_although_nothing_calls_it():
     """
     Somebody may start a session of it by hand, or import it; deployed, it would only be missed.
     """
-    assert check("", main="x = 1\n\ndef f(:\n").startswith("main.py:3: syntax error: ")
+    assert check("", main="x = 1\n\ndef f(:\n").startswith("main.py:3: syntax error in Python 3")
 
 
 def test_a_broken_file_in_a_folder_that_nothing_calls_is_a_warning():
@@ -125,7 +125,7 @@ def test_a_broken_file_in_a_folder_that_nothing_calls_is_a_warning():
     """
     warning = warned("", **{"templates/bad": "def f(:\n"})["syntax-error"]
 
-    assert warning.startswith("templates/bad.py:1: syntax error: ")
+    assert warning.startswith("templates/bad.py:1: syntax error in Python 3")
     assert warning.endswith("; it cannot be imported")
 
 

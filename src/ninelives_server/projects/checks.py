@@ -1,6 +1,7 @@
 """Whether a manifest agrees with the code beside it, and with the integrations and filters of this server."""
 
 import re
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,8 @@ from ninelives_server.projects.sources import Source
 
 _CALL = re.compile(r"([^:]+\.py):([^:]+)")
 _SHOWN = 6
+#: What reads the code here: what newer ones know may be an error in it.
+_PYTHON = f"Python {sys.version_info.major}.{sys.version_info.minor}"
 #: AutoKitteh's limit; more works here, and is rarely meant. bytes
 _LARGE = 1_000_000
 
@@ -72,9 +75,10 @@ def check(source: Source, around: Surroundings, problems: Problems) -> None:
     for file, (line, reason) in code.broken.items():
         # Whatever is at the top may be called by hand or imported by name; below it there may be templates.
         if file in called or "/" not in file:
-            problems.add(file, line, f"syntax error: {reason}", "syntax-error")
+            problems.add(file, line, f"syntax error in {_PYTHON}: {reason}", "syntax-error")
         else:
-            problems.warn(file, line, f"syntax error: {reason}; it cannot be imported", "syntax-error")
+            message = f"syntax error in {_PYTHON}: {reason}; it cannot be imported"
+            problems.warn(file, line, message, "syntax-error")
     requirements.check(source.bundle, code, problems)
     if (size := source.bundle.size_bytes) > _LARGE:
         problems.warn(
@@ -138,6 +142,15 @@ def _odd_in(trigger: ManifestTrigger, around: Surroundings) -> Iterator[tuple[st
     if trigger.type is TriggerType.WEBHOOK and around.unreachable:
         message = f"webhook {trigger.name!r} cannot be called from outside: {around.unreachable}"
         yield "", Trouble("webhook-unreachable", message)
+    wanted = trigger.event_type
+    if trigger.type is TriggerType.WEBHOOK and wanted != wanted.lower():
+        message = (
+            f"trigger {trigger.name!r} waits for {wanted!r}, which never comes: the event type of a webhook "
+        )
+        yield (
+            "event_type",
+            Trouble("event-type", message + f"is the method in small letters, {wanted.lower()!r}"),
+        )
     if trigger.type is TriggerType.SCHEDULE:
         oddity = schedules.oddity(trigger.schedule, trigger.timezone, around.now)
         if oddity:

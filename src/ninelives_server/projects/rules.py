@@ -34,6 +34,7 @@ RULES: Mapping[str, tuple[Severity, str]] = {
         "a schedule has not 6 fields, which crons read differently",
     ),
     "no-more-times": (_WARNING, "a schedule has a time that is still to come"),
+    "event-type": (_WARNING, "the event type of a webhook is a method in small letters, as events have it"),
     "bad-filter": (_ERROR, "filters compile and yield a bool"),
     "bad-call": (_ERROR, "`call` has the form `file.py:function`"),
     "file-not-found": (_ERROR, "the file that `call` names is there"),
