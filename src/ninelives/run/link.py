@@ -41,6 +41,7 @@ _HARMLESS = frozenset({signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handle
 
 #: Taken before anybody can replace them: project code must not be able to hold our lock or stop our clock.
 _allocate_lock = threading.Lock
+_allocate_rlock = threading.RLock
 _get_ident = threading.get_ident
 _handler_of = _signal.getsignal  # that of `signal` makes an enumeration's member of each
 _now = time.monotonic
@@ -73,7 +74,9 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._chunks: list[bytes] = []
-        self._send_lock = _allocate_lock()
+        # A signal handler of project code may send what it prints between any two lines of ours.
+        self._send_lock = _allocate_rlock()
+        self._sent, self._size = [0], 0  # of the frame that is being sent, and its own. bytes
         self._ids = itertools.count(1)
         self._waiting: dict[int, Answer] = {}
         self._events: dict[str, Answer] = {}
@@ -97,7 +100,7 @@ class Link:
     def _disown(self) -> None:
         """Fall silent in a child process; the parent's locks may be held by threads that are not here."""
         self.is_child = True
-        self._send_lock = _allocate_lock()
+        self._send_lock = _allocate_rlock()
         self._timer_lock = _allocate_lock()
         self._reader_lock = _allocate_lock()
 
@@ -211,14 +214,24 @@ class Link:
     def _write(self, data: bytes) -> None:
         if self.is_child:
             return
+        if not self._sent or self._sent[0] < self._size:
+            raise RuntimeError("a signal handler cannot print or call the server while a frame is being sent")
+        self._size = len(data)
+        self._sent.clear()
         try:
-            self._sock.sendall(data)
+            # Sent, and known to be, in one call; `sendall` runs signal handlers once all is sent.
+            self._sent.extend(map(self._sock.send, (data,)))
+            if self._sent[0] < self._size:
+                self._sock.sendall(memoryview(data)[self._sent[0] :])
         except OSError as error:
             trace = error.__traceback__
             if trace is not None and trace.tb_next is not None:
                 # Of a signal handler of project code, such as an alarm's `TimeoutError`; the socket is well.
                 raise
             lost()
+        finally:
+            self._size = 0
+            self._sent[:] = [0]
 
     # --- timers -------------------------------------------------------------------------------------------
 
