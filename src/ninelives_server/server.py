@@ -48,6 +48,7 @@ from ninelives_server.model import actors
 from ninelives_server.projects import addresses
 from ninelives_server.projects.service import Projects
 from ninelives_server.services import Services
+from ninelives_server.sessions import stream
 from ninelives_server.sessions.calls import Calls
 from ninelives_server.sessions.checks import Checks
 from ninelives_server.sessions.journal import Journal
@@ -106,6 +107,10 @@ class Running:
         # Signals are the caller's: it stops workers before the socket closes.
         self._server.capture_signals = suppress  # type: ignore[method-assign,assignment]
         await self._server.serve(sockets=[sock])
+
+    async def carry(self, sock: socket.socket) -> None:
+        """Speak with a worker over a socket whose other end it was started with."""
+        await stream.carry(self.links, sock)
 
     def begin_stop(self) -> None:
         """End the streams of pages and API; everything else still answers, so that workers can finish."""

@@ -1,6 +1,7 @@
 """Child processes of `up`: real ones, that are told something on their standard input."""
 
 import asyncio
+import socket
 import sys
 from pathlib import Path
 
@@ -102,3 +103,41 @@ async def test_one_that_is_stopped_while_it_is_made_ends(tmp_path: Path):
     async with asyncio.timeout(10):
         await running
     assert child.pid is None
+
+
+#: Answers over the socket whose number is its last argument, and shows that nobody else would get it.
+LINKED = """
+import os, socket, subprocess, sys
+number = int(sys.argv[-1])
+os.set_inheritable(number, False)
+sys.stdin.read()
+link = socket.socket(fileno=number)
+link.sendall(link.recv(100).upper())
+link.recv(100)
+"""
+
+
+async def test_it_gets_one_end_of_a_pair_of_sockets_and_the_next_one_another(tmp_path: Path):
+    """
+    Once it was told.
+    """
+    links: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+    async def told() -> str:
+        return "the token"
+
+    arguments = [sys.executable, "-c", LINKED, "--stream"]
+    child = Child("child", arguments, log_file=tmp_path / "log", told=told, linked=links.put)
+    running = asyncio.create_task(child.run())
+    heard = []
+    async with asyncio.timeout(30):
+        for word in (b"first", b"second"):
+            link = await links.get()
+            link.setblocking(False)
+            await asyncio.get_running_loop().sock_sendall(link, word)
+            heard.append(await asyncio.get_running_loop().sock_recv(link, 100))
+            link.close()  # that ends it, and it is started again
+    await child.stop(5)
+    await running
+
+    assert heard == [b"FIRST", b"SECOND"]

@@ -1,6 +1,7 @@
 """The link by itself: what goes into one message, and what comes out of one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -67,7 +68,9 @@ class _Peer:
 
 
 @asynccontextmanager
-async def _linked(say: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[tuple[Link, _Peer]]:
+async def _linked(
+    say: Callable[[ServerConnection], Awaitable[None]], stream: socket.socket | None = None
+) -> AsyncIterator[tuple[Link, _Peer]]:
     """Open a link to a server that answers each hello with what `say` sends."""
 
     async def serve_one(socket: ServerConnection) -> None:
@@ -78,7 +81,7 @@ async def _linked(say: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIt
     async with serve(serve_one, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         peer = _Peer()
-        made = Link(f"http://127.0.0.1:{port}/link", {}, None, peer)
+        made = Link(f"http://127.0.0.1:{port}/link", {}, None, peer, stream)
         running = asyncio.create_task(made.run())
         try:
             yield made, peer
@@ -142,3 +145,33 @@ async def test_a_link_that_says_what_cannot_be_read_is_opened_again(sour: bytes)
         heard = [await peer.heard.get() for _ in range(5)]
 
     assert heard == ["resend", "welcome 0", "lost", "resend", "welcome 0"]
+
+
+@pytest.mark.parametrize("end", [b"", wire.encode({"t": "sour"}), b"\xff\xff\xff\xff\0\0\0\0"])
+async def test_a_stream_comes_first_and_when_it_ends_the_websocket(end: bytes) -> None:
+    """Whether the server has hung up, or says what cannot be read."""
+    ours, theirs = socket.socketpair()
+    ack = wire.encode({"t": "ack", "i": 1}, b"x" * 100)
+
+    async def say(socket: ServerConnection) -> None:
+        await socket.send(WELCOME)
+
+    async with _linked(say, ours) as (made, peer), asyncio.timeout(10):
+        reader, writer = await asyncio.open_unix_connection(sock=theirs)
+        assert (await wire.read(reader)).type == "hello"
+        made.send(wire.encode({"t": "record", "i": 0}))  # before the welcome: dropped
+        for part in (WELCOME, ack[:7], ack[7:50], ack[50:] + ack):
+            writer.write(part)
+            await asyncio.sleep(0.01)
+        heard = [await peer.heard.get() for _ in range(4)]
+        made.send(wire.encode({"t": "record", "i": 1}))
+        made.send(wire.encode({"t": "record", "i": 2}))
+        said = [(await wire.read(reader)).head["i"] for _ in range(2)]
+        writer.write(end)
+        if not end:
+            writer.close()
+        after = [await peer.heard.get() for _ in range(3)]
+        writer.close()
+
+    assert (heard, said) == (["resend", "welcome 0", "ack 100", "ack 100"], [1, 2])
+    assert after == ["lost", "resend", "welcome 0"]

@@ -130,6 +130,21 @@ def decode_all(data: bytes) -> Iterator[Frame]:
         at = end
 
 
+def whole(data: bytes) -> int:
+    """Return how many bytes of what a stream has brought are whole frames; the rest is still to come.
+
+    Raises:
+        BrokenFrame: A frame is over the limit.
+    """
+    at, size = 0, len(data)
+    while size - at >= _HEAD.size:
+        end = at + _HEAD.size + _rest_of(data[at : at + _HEAD.size])
+        if end > size:
+            break
+        at = end
+    return at
+
+
 def _rest_of(first: bytes) -> int:
     """Return how many bytes of a frame follow its two lengths."""
     length = int(_HEAD.unpack(first)[0])

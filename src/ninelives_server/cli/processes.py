@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,13 @@ class Child:
     """One process that should run until it is told to stop."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], *, log_file: Path, told: Callable[[], Awaitable[str]]
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        log_file: Path,
+        told: Callable[[], Awaitable[str]],
+        linked: Callable[[socket.socket], Awaitable[None]] | None = None,
     ) -> None:
         """Make one that has not started.
 
@@ -28,8 +35,11 @@ class Child:
             arguments: Program and arguments.
             log_file: Gets all that it prints.
             told: Returns what it reads from its standard input; it may start before that is known.
+            linked: Gets one end of a pair of sockets once it was told; the number of the other one is its
+                last argument.
         """
         self.name = name
+        self._linked = linked
         self._told = told
         self._arguments = arguments
         self._log_file = log_file
@@ -60,16 +70,22 @@ class Child:
 
     async def _live(self) -> int:
         """Start it, and return its exit status."""
-        process = await self._start()
-        if self._stopping:  # told while it was being made
-            self._process = None
-            process.kill()
-        return await self._ended(process)
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                process = await self._start(theirs)
+            if self._stopping:  # told while it was being made
+                self._process = None
+                process.kill()
+            return await self._ended(process, ours)
 
-    async def _start(self) -> asyncio.subprocess.Process:
+    async def _start(self, link: socket.socket) -> asyncio.subprocess.Process:
+        more = () if self._linked is None else (str(link.fileno()),)
         with self._log_file.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *self._arguments,
+                *more,
+                pass_fds=() if self._linked is None else (link.fileno(),),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -78,21 +94,23 @@ class Child:
         self._process = process
         return process
 
-    async def _ended(self, process: asyncio.subprocess.Process) -> int:
-        telling = asyncio.create_task(self._tell(process))
+    async def _ended(self, process: asyncio.subprocess.Process, link: socket.socket) -> int:
+        telling = asyncio.create_task(self._tell(process, link))
         try:
             return await process.wait()
         finally:
             telling.cancel()
             await asyncio.wait({telling})
 
-    async def _tell(self, process: asyncio.subprocess.Process) -> None:
+    async def _tell(self, process: asyncio.subprocess.Process, link: socket.socket) -> None:
         assert process.stdin is not None
         words = await self._told()
         with contextlib.suppress(OSError):  # it died: the next one is told
             process.stdin.write(words.encode())
             await process.stdin.drain()
         process.stdin.close()
+        if self._linked is not None:
+            await self._linked(link)  # its own from now on
 
     async def stop(self, grace: float) -> None:
         """Ask it to end; kill its process group when the grace is over."""

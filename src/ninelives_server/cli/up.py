@@ -109,7 +109,8 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
     async with AsyncExitStack() as stack:
         temporal = await _temporal(stack, settings) if embedded else None
         token: asyncio.Future[str] | None = loop.create_future() if with_worker else None
-        worker = _worker(settings, token, local) if token else None
+        opening: asyncio.Future[Any] = loop.create_future()
+        worker = _worker(settings, token, opening, local) if token else None
         working = asyncio.create_task(worker.run()) if worker else None
         if worker:
             stack.push_async_callback(worker.stop, WORKER_GRACE)
@@ -119,6 +120,7 @@ async def _run(settings: Settings, sock: socket.socket, *, embedded: bool, with_
         running = await stack.enter_async_context(
             server.started(settings, embedded=embedded, temporal=temporal, token=token)
         )
+        opening.set_result(running)
         serving = asyncio.create_task(running.serve(sock))
         opened = asyncio.create_task(_opened(settings, running, temporal, local, with_worker=with_worker))
         why = await _until_over(stop, running, serving, opened)
@@ -209,18 +211,21 @@ async def _temporal(stack: AsyncExitStack, settings: Settings) -> EmbeddedTempor
     return await stack.enter_async_context(temporal.begun())
 
 
-def _worker(settings: Settings, token: asyncio.Future[str], url: str) -> Child:
+def _worker(settings: Settings, token: asyncio.Future[str], opening: asyncio.Future[Any], url: str) -> Child:
     logs = settings.data_dir / "logs"
     logs.mkdir(exist_ok=True)
     arguments = [sys.executable, "-m", "ninelives_server", "worker", "--server", url]
     arguments += ["--token-file", "-", "--data-dir", str(settings.data_dir)]
     # Told, not asked for: by the time it asks, we may be dead and somebody else its parent.
-    arguments += ["--follow-parent", str(os.getpid())]
+    arguments += ["--follow-parent", str(os.getpid()), "--stream"]
 
     async def told() -> str:
         return await asyncio.shield(token)  # one that dies meanwhile takes nothing from the next one
 
-    return Child("worker", arguments, log_file=logs / "worker.log", told=told)
+    async def linked(link: socket.socket) -> None:
+        await (await asyncio.shield(opening)).carry(link)
+
+    return Child("worker", arguments, log_file=logs / "worker.log", told=told, linked=linked)
 
 
 async def _greet(settings: Settings, running: Any, temporal: EmbeddedTemporal | None) -> None:
@@ -361,6 +366,7 @@ def _said_of_rotation(count: int) -> str:
 @click.option("--name", help="shown to people; default: the host's name")
 @click.option("--slots", type=int, help="sessions at once; default by free memory")
 @click.option("--follow-parent", type=int, hidden=True)
+@click.option("--stream", type=int, hidden=True)
 @click.pass_context
 @_setup_errors
 def worker(
@@ -372,6 +378,7 @@ def worker(
     name: str | None,
     slots: int | None,
     follow_parent: int | None,
+    stream: int | None,
 ) -> None:
     """Run sessions for a server; any number of workers on any number of hosts."""
     if context.invoked_subcommand is not None:
@@ -392,8 +399,15 @@ def worker(
         ca_file=settings.ca_file,
         private_dirs=[settings.private_dir],
         parent=follow_parent,
+        stream=None if stream is None else _own_end(stream),
     )
     raise SystemExit(code)
+
+
+def _own_end(number: int) -> socket.socket:
+    """Return the socket that we were started with; nobody whom we start gets it."""
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
 
 
 _NO_TOKEN = "a worker needs a token: --token-file or NINELIVES_TOKEN; see `ninelives token create`"  # noqa: S105

@@ -21,6 +21,7 @@ from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
 from ninelives_server.sessions.needs import Kind
+from ninelives_server.sessions.outbox import Outbox
 from ninelives_server.sessions.records import Answer, Call, Op
 
 logger = log.get(__name__)
@@ -124,6 +125,7 @@ class Link:
         asks: It never does: a worker of the first release.
         begins: It says when the code of a session that is not durable begins.
         is_closed: The transport must hang up once `outgoing` has been sent.
+        outbox: What its transport sends.
         heard_at: When it last said something, by the event loop's clock; it reports every 2 s.
     """
 
@@ -141,8 +143,7 @@ class Link:
         self._parts = parts
         self._greet = greet
         self._leave = leave
-        self._out: list[bytes] = []
-        self._ready = asyncio.Event()
+        self.outbox = Outbox()
         self._notes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._returns: set[asyncio.Task[None]] = set()
@@ -198,15 +199,12 @@ class Link:
 
     async def outgoing(self) -> bytes:
         """Wait until there is something to send, and return all of it."""
-        await self._ready.wait()
-        self._ready.clear()
-        data, self._out = b"".join(self._out), []
-        return data
+        return await self.outbox.wait()
 
     def close(self) -> None:
         """Say nothing more and have the transport hang up."""
         self.is_closed = True
-        self._ready.set()
+        self.outbox.stir()
 
     async def end(self) -> None:
         """Stop what is under way; the transport is gone."""
@@ -220,8 +218,7 @@ class Link:
 
     def send(self, kind: str, body: bytes = b"", /, **head: object) -> None:
         """Send a frame, together with whatever else is ready."""
-        self._out.append(wire.encode({"t": kind, **head}, body))
-        self._ready.set()
+        self.outbox.put(wire.encode({"t": kind, **head}, body))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

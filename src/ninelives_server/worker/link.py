@@ -6,6 +6,7 @@ mean is not known here; see `ninelives.run.wire`.
 """
 
 import asyncio
+import socket
 import ssl
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -89,11 +90,56 @@ class _Connection(ClientConnection):
             self.send_data()
 
 
+class _Stream(asyncio.Protocol):
+    """The same over a pair of sockets between this process and the server's.
+
+    Attributes:
+        closed: Done when the other side has hung up, or sends what nobody understands.
+    """
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self._rest = b""
+        self._transport: asyncio.Transport
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data if self._rest else data
+        try:
+            size = wire.whole(data)
+            self._rest = data[size:]
+            self._take(data[:size])
+        except Exception as error:  # noqa: BLE001  # whatever it is, it ends the connection
+            logger.warning("link.broken", error=f"{type(error).__name__}: {error}")
+            self._transport.abort()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def put(self, message: bytes) -> None:
+        """Send frames; what does not fit into the socket waits in the transport. Dropped while closing."""
+        if not self._transport.is_closing():
+            self._transport.write(message)
+
+    def end(self) -> None:
+        """Hang up."""
+        self._transport.abort()
+
+
 class Link:
-    """A WebSocket to `/api/v1/worker/link` that stays."""
+    """A WebSocket to `/api/v1/worker/link` that stays; at first the `stream`, where there is one."""
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], context: ssl.SSLContext | None, peer: Peer
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        context: ssl.SSLContext | None,
+        peer: Peer,
+        stream: socket.socket | None = None,
     ) -> None:
         scheme, _, rest = url.partition("://")
         self._url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}"
@@ -101,7 +147,8 @@ class Link:
         self._context = context if scheme == "https" else None
         self._peer = peer
         self._outbox: list[bytes] = []
-        self._socket: _Connection | None = None
+        self._socket: _Connection | _Stream | None = None
+        self._stream = stream
         self.is_open = False
 
     def send(self, frame: bytes) -> None:
@@ -114,12 +161,17 @@ class Link:
 
     async def run(self) -> None:
         """Keep the link open until cancelled."""
+        if self._stream is not None:
+            try:
+                await self._serve_stream(self._stream)
+            finally:
+                self._close()
         pause = _SHORTEST
         while True:
             try:
-                async with self._connect() as socket:
+                async with self._connect() as connection:
                     pause = _SHORTEST
-                    await self._serve(cast("_Connection", socket))
+                    await self._serve(cast("_Connection", connection))
             except (OSError, websockets.WebSocketException, wire.BrokenFrame) as error:
                 logger.info("link.failed", error=type(error).__name__, status=_status(error))
             finally:
@@ -142,25 +194,38 @@ class Link:
             create_connection=_Connection,
         )
 
-    async def _serve(self, socket: _Connection) -> None:
-        self._socket = socket
-        socket.take = self._read
-        socket.put(wire.encode(self._peer.hello()))
+    async def _serve(self, connection: _Connection) -> None:
+        self._socket = connection
+        connection.take = self._read
+        connection.put(wire.encode(self._peer.hello()))
         try:
             while True:
-                await socket.recv()  # text, which nobody sends; this ends with the connection
+                await connection.recv()  # text, which nobody sends; this ends with the connection
         except websockets.ConnectionClosed as closed:
-            if socket.failure is not None:
-                raise socket.failure from closed
+            if connection.failure is not None:
+                raise connection.failure from closed
             if not isinstance(closed, websockets.ConnectionClosedOK):
                 raise
+
+    async def _serve_stream(self, sock: socket.socket) -> None:
+        """Speak over a socket whose other end the server has, which has started us, until it breaks."""
+        sock.setblocking(False)
+        loop = asyncio.get_running_loop()
+        _, stream = await loop.create_unix_connection(lambda: _Stream(self._read), sock=sock)
+        self._socket = stream
+        stream.put(wire.encode(self._peer.hello()))
+        try:
+            await stream.closed
+            logger.info("link.failed", error="the stream has ended")
+        finally:
+            stream.end()
 
     def _read(self, message: bytes) -> None:
         for raw in _split(message):
             [frame] = wire.decode_all(raw)
             if frame.type == "welcome":
                 self.is_open = True
-                logger.info("link.opened", url=self._url)
+                logger.info("link.opened", url="" if isinstance(self._socket, _Stream) else self._url)
                 self._peer.resend()
             self._peer.receive(frame, raw)
 
