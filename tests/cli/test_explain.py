@@ -1,7 +1,11 @@
 """`ninelives explain`: for people, for programs, and what it says when it cannot."""
 
 import json
+import shlex
+import subprocess
+import sys
 
+import pytest
 from click.testing import CliRunner
 
 from ninelives_server.cli.app import cli
@@ -56,3 +60,22 @@ def test_a_file_without_calls_says_so(tmp_path):
     (tmp_path / "main.py").write_text("x = 1\n")
 
     assert run(tmp_path / "main.py").output == "no calls\n"
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [(">&-", 0, ""), ("> /dev/full", 1, "could not be: No space left on device")],
+)
+def test_output_that_cannot_be_written_is_no_defect_of_ours(tmp_path, redirection, code, said):
+    """Closed by a shell or a service manager, or on a full disk: a sentence, and no traceback."""
+    (tmp_path / "main.py").write_text("def main(event):\n    print(1)\n")
+    command = (
+        f"{shlex.quote(sys.executable)} -m ninelives_server explain {tmp_path / 'main.py'} {redirection}"
+    )
+
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert bool(said) == bool(done.stderr)
