@@ -20,11 +20,10 @@ from ninelives_server.access.audit import Audit
 from ninelives_server.access.idempotency import Idempotency
 from ninelives_server.access.service import Access
 from ninelives_server.api import app as api_app
-from ninelives_server.api import bodies, problems, worker_link
+from ninelives_server.api import bodies, problems, worker_link, worker_tokens
 from ninelives_server.api.idempotency import IdempotencyKeys
 from ninelives_server.api.middleware import Gate
 from ninelives_server.api.webhooks import Hooks
-from ninelives_server.api.worker_tokens import WorkerTokens
 from ninelives_server.connections.flows import Flows
 from ninelives_server.connections.parts import outbound
 from ninelives_server.connections.service import Connections
@@ -108,9 +107,11 @@ class Running:
         self._server.capture_signals = suppress  # type: ignore[method-assign,assignment]
         await self._server.serve(sockets=[sock])
 
-    async def carry(self, sock: socket.socket) -> None:
-        """Speak with a worker over a socket whose other end it was started with."""
-        await stream.carry(self.links, sock)
+    async def carry(self, sock: socket.socket, token: str) -> None:
+        """Speak with a worker over a socket whose other end it was started with, while its token is good."""
+        link = await stream.carry(self.links, sock)
+        await worker_tokens.refused(self.services.access, token)
+        link.close()
 
     def begin_stop(self) -> None:
         """End the streams of pages and API; everything else still answers, so that workers can finish."""
@@ -407,7 +408,7 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
     for router in (api_app.router, worker_link.router, web_app.router):
         app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
-    app.add_middleware(WorkerTokens)
+    app.add_middleware(worker_tokens.WorkerTokens)
     app.add_middleware(IdempotencyKeys)
     app.add_middleware(bodies.Bounded)
     app.add_middleware(Hooks, services=services)

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ninelives_server import log, tasks
+from ninelives_server.access.service import Access
 from ninelives_server.api.auth import bearer_of
 from ninelives_server.errors import DatabaseAway, NinelivesError
 from ninelives_server.services import Services
@@ -53,17 +54,11 @@ class _Guarded:
         if not self._is_over:
             await self._send(message)
 
-    async def is_allowed(self) -> bool:
-        """Tell whether the token is still good; where the database cannot say, nothing has changed."""
+    async def refused(self) -> None:
+        """Wait until the token is not good any more."""
         connection = HTTPConnection(self._scope)
         services: Services = connection.app.state.services
-        try:
-            await services.access.authenticate(bearer_of(connection.headers.get("authorization")) or "")
-        except DatabaseAway:
-            return True
-        except NinelivesError:
-            return False
-        return True
+        await refused(services.access, bearer_of(connection.headers.get("authorization")) or "")
 
     async def end(self) -> None:
         """Hang up; the route hears of it as of a worker that has gone."""
@@ -78,9 +73,19 @@ class _Guarded:
 
 
 async def _watch(link: _Guarded) -> None:
+    await link.refused()
+    await link.end()
+    await asyncio.Event().wait()  # until the route has ended
+
+
+async def refused(access: Access, token: str) -> None:
+    """Wait until a worker's token is not good any more; a database that cannot say has changed nothing."""
     while True:
         await asyncio.sleep(LOOK_EVERY)
-        if not await link.is_allowed():
+        try:
+            await access.authenticate(token)
+        except DatabaseAway:
+            continue
+        except NinelivesError:
             logger.warning("worker.token_refused")
-            await link.end()
-            await asyncio.Event().wait()  # until the route has ended
+            return

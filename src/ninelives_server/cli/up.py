@@ -223,7 +223,7 @@ def _worker(settings: Settings, token: asyncio.Future[str], opening: asyncio.Fut
         return await asyncio.shield(token)  # one that dies meanwhile takes nothing from the next one
 
     async def linked(link: socket.socket) -> None:
-        await (await asyncio.shield(opening)).carry(link)
+        await (await asyncio.shield(opening)).carry(link, await told())
 
     return Child("worker", arguments, log_file=logs / "worker.log", told=told, linked=linked)
 

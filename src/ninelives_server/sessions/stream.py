@@ -10,24 +10,30 @@ from typing import cast
 
 from ninelives.run import wire
 from ninelives_server import log
+from ninelives_server.sessions.link import Link
 from ninelives_server.sessions.links import Links
 
 logger = log.get(__name__)
 
 
-async def carry(links: Links, sock: socket.socket) -> None:
-    """Carry a worker's frames from now on, until either side hangs up."""
+async def carry(links: Links, sock: socket.socket) -> Link:
+    """Carry a worker's frames from now on, until either side hangs up; return the link, to be closed."""
     sock.setblocking(False)
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: _Stream(links), sock)
+    _, stream = await asyncio.get_running_loop().connect_accepted_socket(lambda: _Stream(links), sock)
+    return stream.link
 
 
 class _Stream(asyncio.Protocol):
-    """Reads whole frames, and writes what one turn of the event loop brings together."""
+    """Reads whole frames, and writes what one turn of the event loop brings together.
+
+    Attributes:
+        link: The dialogue that it carries.
+    """
 
     def __init__(self, links: Links) -> None:
-        self._links = links
-        self._link = links.open()
-        self._link.outbox.on_ready = self._write_soon
+        self.links = links
+        self.link = links.open()
+        self.link.outbox.on_ready = self._write_soon
         self._rest = b""
         self._is_full = False
         self._transport: asyncio.Transport
@@ -41,9 +47,9 @@ class _Stream(asyncio.Protocol):
         try:
             size = wire.whole(data)
             self._rest = data[size:]
-            self._link.receive(data[:size])
+            self.link.receive(data[:size])
         except (wire.BrokenFrame, KeyError, ValueError) as error:
-            logger.warning("link.broken_frame", worker_id=self._link.worker_id, error=str(error))
+            logger.warning("link.broken_frame", worker_id=self.link.worker_id, error=str(error))
             self._transport.abort()
 
     def _write_soon(self) -> None:
@@ -52,9 +58,9 @@ class _Stream(asyncio.Protocol):
     def _write(self) -> None:
         if self._is_full or self._transport.is_closing():
             return
-        if data := self._link.outbox.take():
+        if data := self.link.outbox.take():
             self._transport.write(data)
-        if self._link.is_closed:
+        if self.link.is_closed:
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -65,4 +71,4 @@ class _Stream(asyncio.Protocol):
         self._write()
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._losing = asyncio.get_running_loop().create_task(self._links.lost(self._link))
+        self._losing = asyncio.get_running_loop().create_task(self.links.lost(self.link))
