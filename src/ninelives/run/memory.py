@@ -4,6 +4,9 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from ninelives.run.digest import type_name
+
+_ENGINES: Final = frozenset({"sqlalchemy.engine.base.Engine", "sqlalchemy.ext.asyncio.engine.AsyncEngine"})
 #: By their ids; held, because nothing can refer to a connection weakly.
 _connections: Final[dict[int, sqlite3.Connection]] = {}
 
@@ -36,6 +39,19 @@ def holds(value: Any) -> bool:
 def is_database(value: Any) -> bool:
     """Tell whether a value is a connection to such a database."""
     return id(value) in _connections
+
+
+def ends_with_process(value: Any) -> bool:
+    """Tell whether a connection, or an engine of SQLAlchemy, is to a database that cannot be opened again."""
+    try:
+        if isinstance(value, sqlite3.Connection):
+            return all(not row[2] for row in value.execute("PRAGMA database_list"))
+        if type_name(type(value)) in _ENGINES:
+            engine = getattr(value, "sync_engine", value)
+            return engine.dialect.name == "sqlite" and engine.url.database in {None, "", ":memory:"}
+    except Exception:  # closed, or with rows of a form of its own
+        return False
+    return False
 
 
 class InTransaction(Exception):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ninelives.errors import LiveValueLost
-from ninelives.run import calltable, fields, files, transactions
+from ninelives.run import calltable, fields, files, memory, transactions
 from ninelives.run.classify import class_name
 from ninelives.run.digest import type_name
 from ninelives.run.live import Lost, Placeholder, is_placeholder, lost_of, resolve, standing_for
@@ -290,6 +290,8 @@ def _real(value: Any) -> Any:
 
 def _what(value: Any, *, is_handle: bool) -> str:
     cls = type(value)
+    if not is_handle and memory.ends_with_process(value):
+        return "other"
     if is_handle or calltable.is_handle(cls) or _is_read(cls, value):
         return "handle"
     if type_name(cls) in calltable.CONTEXTS:

@@ -2,6 +2,8 @@
 
 import json
 
+from ninelives_server.testing.session_harness import Journal
+
 LOADS = """
     import contextlib
     import sqlite3
@@ -76,3 +78,36 @@ def test_what_a_step_has_not_committed_is_lost_with_its_process(harness, program
     assert first.result == 0
     assert again.error["type"] == "LiveValueLost"
     assert "main.load" in json.dumps(again.error)
+
+
+def test_a_database_in_memory_that_a_library_holds_is_lost_with_its_process(harness, program):
+    """To open it again would give another one, in which no table is."""
+    made = program(
+        """
+        import sqlite3
+
+        import ninelives
+        import sqlalchemy
+
+        @ninelives.step
+        def opened():
+            return sqlite3.connect(":memory:")
+
+        def engine(event):
+            found = sqlalchemy.create_engine("sqlite://")
+            with found.connect() as connection:
+                return connection.execute(sqlalchemy.text("select 1")).scalar()
+
+        def own(event):
+            return opened().execute("select 1").fetchone()[0]
+        """
+    )
+    for name in ("engine", "own"):
+        made.entrypoint = f"main.py:{name}"
+        journal = Journal()
+
+        assert harness.run(made).result == 1
+        harness.run(made, journal, kill_after=1)
+        again = harness.run(made, journal)
+
+        assert again.error["type"] == "LiveValueLost"
