@@ -392,7 +392,7 @@ async def test_temporal_forgets_a_session_that_ended_elsewhere(
     await world.journal.commit([world.park(sid, epoch, world.journal.clock.now() + timedelta(days=30))])
     server.starter.ask(sid)
     async with asyncio.timeout(60):
-        while not await server.engine.is_running(sid):
+        while not await rests(temporal, sid):  # it has looked, and will not ask for a worker
             await asyncio.sleep(0.05)
     await world.store.write(lambda tx: inbox.put(tx, inbox.new_id(), sid, kind="signal", name="go"))
     await world.journal.commit([world.done(sid, await world.claim(sid, "wrk_other"))])
