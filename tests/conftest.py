@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Tests import their helpers as `databases` and `factories`; they are no package.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -15,6 +16,10 @@ import databases  # noqa: E402
 from ninelives_server.store.core import Store  # noqa: E402
 from ninelives_server.vault import keys  # noqa: E402
 from ninelives_server.vault.vault import Vault  # noqa: E402
+
+# How long an example takes is the machine's affair: on a full one, 200 ms say nothing about the code.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)
