@@ -57,6 +57,7 @@ class Tx:
 
     Attributes:
         connection: SQLAlchemy's; only this package touches it.
+        lite: The driver's own, on SQLite (`store.driver`).
         now: The time of the transaction, in UTC: the database's clock on PostgreSQL, the machine's on SQLite.
         notices: `(channel, id)` pairs that are told once the unit is committed.
     """
@@ -64,6 +65,7 @@ class Tx:
     connection: sa.Connection
     now: datetime
     notices: list[tuple[str, str]] = field(default_factory=list)
+    lite: sqlite3.Connection | None = None
 
     def notify(self, channel: str, thing_id: str) -> None:
         """Tell subscribers of `channel` after the commit that this thing has changed."""
@@ -232,7 +234,7 @@ class SqliteStore:
         lite = sqlite_file.driver_of(connection)
         lite.execute("BEGIN")
         try:
-            return work(Tx(connection, self._clock.now()))
+            return work(Tx(connection, self._clock.now(), lite=lite))
         finally:
             lite.rollback()
             # SQLAlchemy has a transaction of its own in mind where the work has used it.
@@ -311,7 +313,7 @@ class SqliteStore:
 
     def _try(self, connection: sa.Connection, lite: sqlite3.Connection, unit: _Unit, *, alone: bool) -> None:
         """Run a unit; where it fails, undo it and nothing else. One that is alone needs no savepoint."""
-        tx = Tx(connection, self._clock.now(), unit.notices)
+        tx = Tx(connection, self._clock.now(), unit.notices, lite)
         if alone:
             unit.result = unit.work(tx)
             return

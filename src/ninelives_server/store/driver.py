@@ -15,6 +15,8 @@ from ninelives_server.store.core import Tx
 
 def sqlite(tx: Tx) -> sqlite3.Connection | None:
     """Return the driver's own connection on SQLite, `None` on another database."""
+    if tx.lite is not None:
+        return tx.lite
     if tx.connection.dialect.name != "sqlite":
         return None
     found: sqlite3.Connection | None = tx.connection.connection.driver_connection
