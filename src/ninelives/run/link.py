@@ -32,7 +32,8 @@ from ninelives.run.wire import Frame
 EXIT_LOST = 75
 
 _HEAD = struct.Struct(">II")
-_CHUNK = 256 * 1024
+#: Read at once, at first and while there is more. What is over 128 KB, malloc asks the kernel for, each time.
+_CHUNK, _LARGE_CHUNK = 16 * 1024, 256 * 1024
 #: `poll` takes little more: its milliseconds are a C `int`. Who is later is looked at again then. seconds
 _LONGEST_POLL = 2_000_000.0
 _SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
@@ -74,6 +75,7 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._chunks: list[bytes] = []
+        self._room = _CHUNK
         # A signal handler of project code may send what it prints between any two lines of ours.
         self._send_lock = _allocate_rlock()
         self._sent, self._size = [0], 0  # of the frame that is being sent, and its own. bytes
@@ -305,13 +307,14 @@ class Link:
         """Read what has come; tell whether there was something."""
         try:
             # Read and kept in one call.
-            self._chunks.extend(map(self._sock.recv, (_CHUNK,), (flags,)))
+            self._chunks.extend(map(self._sock.recv, (self._room,), (flags,)))
         except BlockingIOError:
             return False
         except OSError:
             lost()
         if not self._chunks[-1]:
             lost()
+        self._room = _CHUNK if len(self._chunks[-1]) < self._room else _LARGE_CHUNK
         return True
 
     def _frames_in_hand(self) -> Iterator[tuple[Frame, int]]:
