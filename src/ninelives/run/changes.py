@@ -144,7 +144,9 @@ class Tracked:
             if before is not None and self._digest(root) != before:
                 found.extend((index, _content(self.containers[index])) for index in reach)
         after = None if self._receiver_before is None else _pickled(self._receiver, self._pickles)
-        self.has_lost_receiver = after is None and self._receiver_before is not None
+        is_lost = after is None and self._receiver_before is not None
+        # A handle is made again by the call that made it, whatever it is in the middle of knowing.
+        self.has_lost_receiver = is_lost and not calltable.is_handle(type(self._receiver))
         if after is not None and after != self._receiver_before:
             found.append((len(self.containers) - 1, Whole(after)))
         first = len(self.targets) - len(self._data)

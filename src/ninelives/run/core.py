@@ -11,7 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from ninelives.errors import Divergence, LiveValueLost, Stopped
 from ninelives.run import calltable, wire
@@ -40,6 +40,15 @@ _DEPTH = 10
 _wall = time.time
 
 
+class ReachesOut(Protocol):
+    """An event loop of user code (`loops`)."""
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether it waits for a socket or a pipe of user code."""
+        ...
+
+
 class Core:
     """The session's process, seen from inside.
 
@@ -53,6 +62,7 @@ class Core:
         flush_output: Called with a strand before it takes a key.
         replay_seconds: How long it took until the journal could not answer any more.
         serving: Threads that serve processes of user code, whose work a park would lose.
+        loops: Event loops that user code has run; one may be waiting for an answer that is no step's.
         has_processes: User code has begun to have work done by other processes.
         is_at_work: Tells whether one of them lives.
     """
@@ -80,6 +90,7 @@ class Core:
         self.flush_output: Callable[[Strand], None] = _nothing_of
         self.replay_seconds = 0.0
         self.serving: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        self.loops: weakref.WeakSet[ReachesOut] = weakref.WeakSet()
         self.has_processes = False
         self.is_at_work: Callable[[], bool] = _is_not
         self._began = time.monotonic()

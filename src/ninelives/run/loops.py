@@ -72,6 +72,12 @@ class SessionLoop(asyncio.SelectorEventLoop):
         """What the session's process shares."""
         return self._core
 
+    @property
+    def reaches_out(self) -> bool:
+        """Whether it waits for a socket or a pipe, beside its own."""
+        files = None if self.is_closed() else self._selector.get_map()
+        return files is not None and len(files) > 1
+
     # --- running ------------------------------------------------------------------------------------------
 
     def run_forever(self) -> None:
@@ -81,6 +87,7 @@ class SessionLoop(asyncio.SelectorEventLoop):
             super().run_forever()
             return
         self._lane = lane
+        self._core.loops.add(self)
         self._core.turns.loop_begins(lane, self._write_to_self)  # type: ignore[attr-defined]
         is_main = scope.strand is self._core.main
         if is_main:

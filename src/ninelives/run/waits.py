@@ -341,7 +341,9 @@ class Waits:
         """Return for how many seconds a wait is made in place."""
         longest = max(self._park_after, _REPLAYS * self._core.replay_seconds)
         is_serving = any(thread.is_alive() for thread in list(self._core.serving))
-        is_at_work = is_serving or self._core.is_at_work()
+        # As a context may that a step has entered, when it is left: a park would lose what comes.
+        is_reading = any(loop.reaches_out for loop in list(self._core.loops))
+        is_at_work = is_serving or is_reading or self._core.is_at_work()
         return max(longest, _UNIQUE_KEPT) if is_at_work or self._registry.holds_unique else longest
 
     def _park(self, open_waits: Iterable[Wait], until: float | None, mail: Iterable[Mail]) -> None:

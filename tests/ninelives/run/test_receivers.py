@@ -60,6 +60,43 @@ def test_an_object_whose_state_cannot_be_recorded_any_more_is_lost_with_it(harne
     assert "step lineslib.Line.connect (record 3) left its lineslib.Line in a state" in again.result[0]
 
 
+CLIENT = """
+    class Resource:
+        def __init__(self, name):
+            self.name, self.sent = name, 0
+
+        def get(self, item):
+            self.sent += 1
+            self.newest = lambda: item
+            return f"{self.name} {item}"
+
+    def build(name):
+        return Resource(name)
+"""
+
+
+def test_a_client_is_made_again_whatever_it_has_got_to_know(harness, program, tmp_path):
+    """As those of Google's library, which keep a token once they have asked: nothing of that is the code's."""
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        from googleapiclient.discovery import build
+
+        def main(event):
+            drive = build("drive")
+            return [drive.get(item) for item in ("folder", "file", "page")]
+        """.replace("LIBRARY", repr(str(tmp_path / "library")))
+    )
+    (tmp_path / "library" / "googleapiclient").mkdir(parents=True)
+    (tmp_path / "library" / "googleapiclient" / "__init__.py").touch()
+    (tmp_path / "library" / "googleapiclient" / "discovery.py").write_text(dedent(CLIENT))
+
+    whole = harness.crash_everywhere(made)
+
+    assert whole.result == ["drive folder", "drive file", "drive page"]
+
+
 def test_a_connection_in_the_middle_of_a_request_is_lost_and_one_between_them_is_not(
     harness, program, outside
 ):

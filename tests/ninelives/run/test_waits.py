@@ -1,8 +1,11 @@
 """Durable waits: in place, parked, timed out, stopped."""
 
+import dataclasses
 import json
+import socket
 import threading
 import time
+from textwrap import dedent
 
 import pytest
 
@@ -402,3 +405,65 @@ def test_a_session_that_is_not_durable_is_stopped_too(harness, program):
     outcome = harness.run(made, on_row=stop_after(1))
 
     assert (outcome.state, outcome.prints) == ("stopped", "waiting\nstopped\n")
+
+
+SLOW = """
+    import asyncio, contextlib
+
+    @contextlib.asynccontextmanager
+    async def connected(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield reader
+        finally:
+            async with asyncio.timeout(300):
+                writer.write(b"bye\\n")
+                await writer.drain()
+                await reader.readline()
+            writer.close()
+"""
+
+
+def test_a_session_that_waits_for_an_answer_with_a_long_time_out_is_not_parked(harness, program, tmp_path):
+    """The answer would be lost with the process; as when a context is left that a step has entered."""
+    made = program(
+        """
+        import asyncio, contextlib, sys
+        sys.path.insert(0, LIBRARY)
+        import ninelives, slowlib
+
+        class Client:
+            def __init__(self):
+                self.stack = contextlib.AsyncExitStack()
+
+            @ninelives.step
+            async def connect(self, port):
+                self.reader = await self.stack.enter_async_context(slowlib.connected(port))
+
+        async def go(port):
+            client = Client()
+            await client.connect(port)
+            await client.stack.aclose()
+            return "closed"
+
+        def main(event):
+            return asyncio.run(go(event.data.port))
+        """.replace("LIBRARY", repr(str(tmp_path / "library"))),
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "slowlib.py").write_text(dedent(SLOW))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as line, line.makefile("rwb") as file:
+                file.readline()
+                time.sleep(0.5)
+                file.write(b"bye\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        outcome = harness.run(dataclasses.replace(made, data={"port": server.getsockname()[1]}))
+        answering.join()
+
+    assert (outcome.state, outcome.result) == ("completed", "closed")
