@@ -1,5 +1,6 @@
 """The store over HTTP: what people read and write, and what everybody may read."""
 
+import httpx2
 import pytest
 from api_site import Site, a_name
 
@@ -25,6 +26,20 @@ def test_values_are_what_json_can_hold(site: Site, project: str):
     assert site.ask("DELETE", f"/projects/{project}/store/a").status_code == 204
     assert site.ask("GET", f"/projects/{project}/store/a").status_code == 404
     assert site.ask("DELETE", f"/projects/{project}/store/a").status_code == 404
+
+
+@pytest.mark.parametrize("key", ["a key/ä?#", "plain"])
+def test_the_address_of_a_published_value_is_one(site: Site, project: str, key: str):
+    """
+    Whatever its key: what is shown can be opened as it is.
+    """
+    assert site.ask("PUT", f"/projects/{project}/store/{quoted(key)}", json={"value": 7}).is_success
+
+    url = site.good(site.ask("PUT", f"/projects/{project}/published-values/{quoted(key)}", json={}))["url"]
+
+    assert url.isascii()
+    assert " " not in url
+    assert httpx2.get(f"{site.up.url}/{url.split('/', 3)[3]}", trust_env=False).json() == 7
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, FunctionType, TracebackType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 #: File, line, function, source line.
 Frame: TypeAlias = tuple[str, int, str, str]
@@ -13,6 +13,9 @@ Frame: TypeAlias = tuple[str, int, str, str]
 #: Where an exception carries the `seq` of the step that raised it.
 SEQ = "__ninelives_seq__"
 
+_GROUP = "Exception Group Traceback"
+#: Of a group no more exceptions are shown; as in `traceback`.
+_WIDEST = 15
 _CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
 _CONTEXT = "\nDuring handling of the above exception, another exception occurred:\n\n"
 
@@ -83,18 +86,44 @@ class Formatter:
         if before is not None and id(before) not in seen:
             yield from self._parts(before, seen)
             yield words
+        if isinstance(error, BaseExceptionGroup):
+            yield from self._group(error, seen)
+        else:
+            yield from self._own(error, "Traceback")
+
+    def _own(self, error: BaseException, title: str) -> Iterator[str]:
         frames = frames_of(error, self._is_user) or self._all_frames(error)
         if frames:
-            yield "Traceback (most recent call last):\n"
+            yield f"{title} (most recent call last):\n"
             for file, line, name, text in frames:
                 yield f'  File "{file}", line {line}, in {name}\n'
                 if text:
                     yield f"    {text}\n"
         yield from _last_lines(error)
 
+    def _group(self, error: BaseExceptionGroup[Any], seen: set[int]) -> Iterator[str]:
+        """Return a group and what is in it, drawn as Python draws it."""
+        for line in _lines(self._own(error, _GROUP)):
+            yield f"  {'+' if line.startswith(_GROUP) else '|'} {line}"
+        count, last = len(error.exceptions), error
+        for number, last in enumerate(error.exceptions[:_WIDEST], 1):
+            yield f"  {'+-+' if number == 1 else '  +'}---------------- {number} ----------------\n"
+            # A group has an edge of its own, with a corner only where nothing is around it.
+            edge = "  " if isinstance(last, BaseExceptionGroup) else "    | "
+            for line in _lines(self._parts(last, seen)):
+                yield edge + (f"  |{line[3:]}" if line.startswith(f"  + {_GROUP}") else line)
+        if count > _WIDEST:
+            yield f"    +---------------- ... ----------------\n    | and {count - _WIDEST} more exceptions\n"
+        if count > _WIDEST or not isinstance(last, BaseExceptionGroup):
+            yield "    +------------------------------------\n"
+
     def _all_frames(self, error: BaseException) -> list[Frame]:
         """Return the frames of libraries, for an error that came to no line of the user's."""
         return [frame for frame in _frames(error.__traceback__) if "/ninelives/run/" not in frame[0]]
+
+
+def _lines(parts: Iterable[str]) -> list[str]:
+    return "".join(parts).splitlines(keepends=True)
 
 
 def _last_lines(error: BaseException) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from ninelives import arguments
 from ninelives_server.errors import Invalid, NotFound
@@ -179,7 +180,7 @@ class Values:
             key=found.key,
             value=value,
             is_published=is_published,
-            url=f"{self._base_url}/store/{project_id}/{found.key}" if is_published else None,
+            url=f"{self._base_url}/store/{project_id}/{quote(found.key)}" if is_published else None,
             updated_at=found.updated_at,
         )
 
