@@ -6,6 +6,7 @@ library's method is compared by its pickle, where it has one: a workbook that go
 replay too. So are arguments of some libraries' classes that only hold data: a data frame, an XML element.
 """
 
+import dataclasses
 import io
 from array import array
 from collections import OrderedDict, deque
@@ -168,7 +169,7 @@ def track(
     """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
     given = [value for value in (*args, *kwargs.values()) if type(value) not in _SCALARS]
     roots = [value for value in given if _can_change(value, has_fields)]
-    data = [] if pickles is None else [value for value in given if _holds_data(value, has_fields)]
+    data = [] if pickles is None else [value for value in given if _holds_data(value, has_fields, pickles)]
     if receiver is not None and (
         pickles is None or has_fields(type(receiver)) or not _keeps_state(type(receiver), receiver)
     ):
@@ -193,7 +194,30 @@ def _keeps_state(cls: type, receiver: Any) -> bool:
 _hold_data: dict[type, bool] = {}
 
 
-def _holds_data(value: Any, has_fields: Callable[[type], bool]) -> bool:
+#: Dataclasses of libraries whose first object could be pickled, or could not.
+_kept: dict[type, bool] = {}
+
+
+def is_kept(value: Any, pickles: Pickles) -> bool:
+    """Tell whether the fields of a library's dataclass can be recorded, or never change.
+
+    That of its first object counts for a class: it is the same in each process of a session.
+    """
+    cls = type(value)
+    if cls not in _kept:
+        try:
+            _kept[cls] = _is_frozen(cls) or bool(pickles.whole(value))
+        except Exception:
+            _kept[cls] = False
+    return _kept[cls]
+
+
+def _is_frozen(cls: type) -> bool:
+    parameters = getattr(cls, "__dataclass_params__", None)
+    return bool(getattr(parameters, "frozen", False))
+
+
+def _holds_data(value: Any, has_fields: Callable[[type], bool], pickles: Pickles) -> bool:
     """Tell whether a step may change what no walk sees: data of a library, attributes of a container."""
     cls = type(value)
     if cls in _BUILTIN:
@@ -202,6 +226,8 @@ def _holds_data(value: Any, has_fields: Callable[[type], bool]) -> bool:
         return True
     if has_fields(cls):
         return isinstance(value, (*_CONTENTS, *_BUFFERS))
+    if dataclasses.is_dataclass(cls) and not isinstance(value, type) and not _is_frozen(cls):
+        return is_kept(value, pickles) and not calltable.is_handle(cls)
     if cls not in _hold_data:
         _hold_data[cls] = any(type_name(base) in _DATA for base in cls.__mro__)
     return _hold_data[cls]

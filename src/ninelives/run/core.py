@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Final, NoReturn, Protocol
 
 from ninelives.errors import Divergence, LiveValueLost, Stopped
-from ninelives.run import calltable, wire
+from ninelives.run import calltable, changes, wire
 from ninelives.run.classify import Classifier
 from ninelives.run.codec import Codec
 from ninelives.run.digest import Digests
@@ -81,6 +81,7 @@ class Core:
         self.previews = Previews(masks)
         self.formatter = Formatter(classifier.build_dir, classifier.is_user_file)
         self.codec = Codec(masks, classifier.is_user_file)
+        self.digests.is_kept = lambda value: changes.is_kept(value, self.codec)
         self.main: Final = Strand("0", past)
         self.last_seq = past.last_seq
         self.end_with: Callable[[BaseException], NoReturn] = _cannot_end

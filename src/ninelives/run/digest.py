@@ -33,6 +33,10 @@ class TooLarge(Exception):
     """The value is larger than the caller wants to look at."""
 
 
+def _always(_value: object) -> bool:
+    return True
+
+
 def type_name(cls: type) -> str:
     """Return the full name of a class."""
     return f"{cls.__module__}.{cls.__qualname__}"
@@ -65,10 +69,12 @@ class Digests:
         self._hints = {name: tuple(attributes) for name, attributes in (hints or {}).items()}
         #: Tells under which name a live value counts; `None` where a value is none.
         self.live_form: Callable[[object], str | None] | None = None
+        #: Tells whether the fields of a library's dataclass count: a change of them by a step is recorded.
+        self.is_kept: Callable[[object], bool] = _always
 
     def of_call(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """Return the digest of a call."""
-        writer = _Writer(self._masks, self._has_fields, self._hints, live_form=self.live_form)
+        writer = self._writer()
         writer.text(name)
         for value in args:
             writer.put(value)
@@ -84,15 +90,18 @@ class Digests:
         Raises:
             TooLarge: Its canonical form has more bytes than `limit`.
         """
-        writer = _Writer(self._masks, self._has_fields, self._hints, limit, self.live_form)
+        writer = self._writer(limit)
         writer.put(value)
         return writer.digest()
+
+    def _writer(self, limit: int | None = None) -> "_Writer":
+        return _Writer(self._masks, self._has_fields, self._hints, limit, self.live_form, self.is_kept)
 
 
 class _Writer:
     """Writes the canonical form of values."""
 
-    __slots__ = ("_fields", "_hints", "_left", "_live", "_mask", "_open", "out")
+    __slots__ = ("_fields", "_hints", "_is_kept", "_left", "_live", "_mask", "_open", "out")
 
     def __init__(
         self,
@@ -101,9 +110,11 @@ class _Writer:
         hints: Mapping[str, tuple[str, ...]],
         limit: int | None = None,
         live_form: Callable[[object], str | None] | None = None,
+        is_kept: Callable[[object], bool] | None = None,
     ) -> None:
         self.out: list[bytes] = []
         self._live = live_form
+        self._is_kept = is_kept or _always
         self._mask = masks.text
         self._fields = has_fields
         self._hints = hints
@@ -202,7 +213,7 @@ class _Writer:
                 self.data(b"c", type_name(cls).encode())
                 write(self, value)
                 return
-        if self._fields(cls) or dataclasses.is_dataclass(cls):
+        if self._fields(cls) or (dataclasses.is_dataclass(cls) and self._is_kept(value)):
             self._object(value)
         else:
             self._unknown(value)

@@ -315,3 +315,71 @@ def test_a_container_of_the_project_keeps_the_attributes_that_a_step_gave_it(har
     whole = harness.crash_everywhere(made)
 
     assert whole.result == [{"a": 1, "b": 2}, ["b"], True, ["ada"], "people"]
+
+
+RECORDS = """
+    from dataclasses import dataclass, field
+
+    @dataclass(init=False)
+    class Agent:
+        name: str
+
+        def __init__(self, name):
+            self.name = name
+            self.hook = lambda: None
+
+        def ask(self, what):
+            self.newest = what
+            return f"{self.name}: {what}"
+
+    @dataclass
+    class Cart:
+        items: list = field(default_factory=list)
+        total: int = 0
+
+    def fill(cart, item):
+        cart.items.append(item)
+        cart.total += len(item)
+        return len(cart.items)
+"""
+
+
+def test_a_dataclass_of_a_library_that_no_pickle_takes_does_not_count_by_its_fields(
+    harness, program, tmp_path
+):
+    """What a step changes of it cannot be made again, and is not the code's."""
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        import recordslib
+
+        agent = recordslib.Agent("clerk")
+
+        def main(event):
+            return [agent.ask(what) for what in ("one", "two", "three")]
+        """.replace("LIBRARY", repr(str(tmp_path / "library")))
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "recordslib.py").write_text(dedent(RECORDS))
+
+    assert harness.crash_everywhere(made).result == ["clerk: one", "clerk: two", "clerk: three"]
+
+
+def test_a_dataclass_of_a_library_that_a_step_is_given_is_changed_by_a_replay_too(harness, program, tmp_path):
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        import recordslib
+
+        def main(event):
+            cart = recordslib.Cart()
+            same, found = cart, [recordslib.fill(cart, item) for item in ("pear", "fig")]
+            return [found, cart.items, cart.total, same is cart]
+        """.replace("LIBRARY", repr(str(tmp_path / "library")))
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "recordslib.py").write_text(dedent(RECORDS))
+
+    assert harness.crash_everywhere(made).result == [[1, 2], ["pear", "fig"], 7, True]
