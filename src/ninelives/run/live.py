@@ -329,7 +329,26 @@ class Method:
         """Call it, having made the value again."""
         if self.ends:
             return None
-        return getattr(lost_of(self._owner).real(), self._name)(*args, **kwargs)
+        return self._real()(*args, **kwargs)
+
+    # What is no method after all: an attribute that could not be recorded.
+
+    def __iter__(self) -> Any:
+        return iter(self._real())
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._real()[key]
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._real()
+
+    def _real(self) -> Any:
+        """Return the attribute of the value, which is made again.
+
+        Raises:
+            LiveValueLost: It cannot be.
+        """
+        return getattr(lost_of(self._owner).real(), self._name)
 
 
 def enter_again(args: Sequence[Any]) -> None:

@@ -383,3 +383,51 @@ def test_a_dataclass_of_a_library_that_a_step_is_given_is_changed_by_a_replay_to
     (tmp_path / "library" / "recordslib.py").write_text(dedent(RECORDS))
 
     assert harness.crash_everywhere(made).result == [[1, 2], ["pear", "fig"], 7, True]
+
+
+BOXES = """
+    def pack():
+        class Box:
+            def __init__(self):
+                self.parts = [lambda: 1, None]
+
+        return Box()
+"""
+
+
+def test_an_attribute_of_a_lost_value_that_is_gone_over_is_said_to_be_lost(harness, program, tmp_path):
+    """Where nobody knows its class it is taken for a method, which nobody can go over."""
+    made = program(
+        """
+        import sys
+        sys.path.insert(0, LIBRARY)
+        import boxlib
+        import ninelives
+
+        @ninelives.step
+        def work():
+            return 1
+
+        def go_over(box):
+            for part in box.parts:
+                pass
+
+        def main(event):
+            box, found = boxlib.pack(), [work()]
+            for look in (go_over, lambda box: box.parts[1], lambda box: None in box.parts):
+                try:
+                    look(box)
+                    found.append("there")
+                except ninelives.LiveValueLost as error:
+                    found.append("boxlib.pack" in str(error) and "lost")
+            return found
+        """.replace("LIBRARY", repr(str(tmp_path / "library")))
+    )
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "boxlib.py").write_text(dedent(BOXES))
+
+    whole, journal = harness.run(made), Journal()
+    harness.run(made, journal, kill_after=2)
+
+    assert whole.result == [1, "there", "there", "there"]
+    assert harness.run(made, journal).result == [1, "lost", "lost", "lost"]
