@@ -130,19 +130,27 @@ def decode_all(data: bytes) -> Iterator[Frame]:
         at = end
 
 
-def whole(data: bytes) -> int:
-    """Return how many bytes of what a stream has brought are whole frames; the rest is still to come.
+class Joiner:
+    """Puts the frames together that a stream brings in pieces."""
 
-    Raises:
-        BrokenFrame: A frame is over the limit.
-    """
-    at, size = 0, len(data)
-    while size - at >= _HEAD.size:
-        end = at + _HEAD.size + _rest_of(data[at : at + _HEAD.size])
-        if end > size:
-            break
-        at = end
-    return at
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def joined(self, data: bytes) -> bytes:
+        """Return the whole frames of what has come so far and was not returned yet.
+
+        Raises:
+            BrokenFrame: A frame is over the limit.
+        """
+        data = self._rest + data if self._rest else data
+        at, size = 0, len(data)
+        while size - at >= _HEAD.size:
+            end = at + _HEAD.size + _rest_of(data[at : at + _HEAD.size])
+            if end > size:
+                break
+            at = end
+        self._rest = data[at:]
+        return data[:at]
 
 
 def _rest_of(first: bytes) -> int:

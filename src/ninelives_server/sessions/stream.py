@@ -34,7 +34,7 @@ class _Stream(asyncio.Protocol):
         self.links = links
         self.link = links.open()
         self.link.outbox.on_ready = self._write_soon
-        self._rest = b""
+        self._joiner = wire.Joiner()
         self._is_full = False
         self._transport: asyncio.Transport
         self._losing: asyncio.Task[None] | None = None
@@ -43,11 +43,8 @@ class _Stream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
         try:
-            size = wire.whole(data)
-            self._rest = data[size:]
-            self.link.receive(data[:size])
+            self.link.receive(self._joiner.joined(data))
         except (wire.BrokenFrame, KeyError, ValueError) as error:
             logger.warning("link.broken_frame", worker_id=self.link.worker_id, error=str(error))
             self._transport.abort()

@@ -99,7 +99,7 @@ class _Stream(asyncio.Protocol):
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self._take = take
-        self._rest = b""
+        self._joiner = wire.Joiner()
         self._transport: asyncio.Transport
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -107,11 +107,8 @@ class _Stream(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data if self._rest else data
         try:
-            size = wire.whole(data)
-            self._rest = data[size:]
-            self._take(data[:size])
+            self._take(self._joiner.joined(data))
         except Exception as error:  # noqa: BLE001  # whatever it is, it ends the connection
             logger.warning("link.broken", error=f"{type(error).__name__}: {error}")
             self._transport.abort()
