@@ -175,3 +175,23 @@ async def test_a_stream_comes_first_and_when_it_ends_the_websocket(end: bytes) -
 
     assert (heard, said) == (["resend", "welcome 0", "ack 100", "ack 100"], [1, 2])
     assert after == ["lost", "resend", "welcome 0"]
+
+
+async def test_a_worker_whose_token_is_refused_says_what_to_do(capfd: pytest.CaptureFixture[str]) -> None:
+    """It goes on trying: the token may be made good again by a server that was restored."""
+
+    async def refuse(connection: ServerConnection, _request: object) -> object:
+        return connection.respond(403, "no")
+
+    async with serve(lambda _socket: asyncio.sleep(0), "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        running = asyncio.create_task(Link(f"http://127.0.0.1:{port}/link", {}, None, _Peer()).run())
+        said = ""
+        async with asyncio.timeout(10):
+            while "link.refused" not in said:
+                await asyncio.sleep(0.05)
+                said += "".join(capfd.readouterr())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    assert "ninelives token create NAME --scope worker" in said

@@ -4,12 +4,13 @@ One `Core` exists in a process that runs a durable session. The parts (`steps`, 
 …) each take it and add one thing; none of them knows another.
 """
 
+import json
 import os
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any, Final, NoReturn, Protocol
 
@@ -34,6 +35,8 @@ TIMEOUT: Final = "threading.timeout"
 STARTED: Final = "started"
 ABANDONED: Final = "abandoned"
 
+#: Of the arguments of a call that differ. characters
+_SHOWN = 300
 #: Errors that are looked through for one of a value that was lost.
 _DEPTH = 10
 
@@ -154,14 +157,26 @@ class Core:
             self.replay_seconds = time.monotonic() - self._began
         return n, record
 
-    def compare(self, record: Record, strand: Strand, n: int, kind: str, name: str, digest: bytes) -> None:
-        """End the session unless a record is of the very call that the code makes now."""
+    def compare(
+        self,
+        record: Record,
+        strand: Strand,
+        n: int,
+        kind: str,
+        name: str,
+        digest: bytes,
+        given: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None,
+    ) -> None:
+        """End the session unless a record is of the call that is made now, of what it is `given`."""
         if record.name == name and record.digest == digest.hex() and record.kind == kind:
             return
         if (lost := _lost_on_the_way()) is not None:
             self.end_with(lost)  # the first run had the value here: that is what the user has to know
         if record.name == name:
             what = f"{name} was called with other arguments"
+            if given is not None:
+                now = json.dumps(self.previews.of_args(*given), ensure_ascii=False)
+                what += f" than now ({now[:_SHOWN]}); `ninelives session steps` shows those of then"
         else:
             what = f"the journal has {record.name}, the code now calls {name}"
         file, line = self._user_line()

@@ -258,7 +258,7 @@ class DurableSession(Talk):
         digest = core.digests.of_call(name, (), args)
         turns = core.turns
         if record is not None:
-            core.compare(record, strand, n, "step", name, digest)
+            core.compare(record, strand, n, "step", name, digest, ((), args))
             if not turns.is_alone:
                 lane = core.own_lane()
                 turns.wait_for(lane, Entry(lane), record.seq)

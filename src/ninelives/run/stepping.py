@@ -119,7 +119,8 @@ class Stepping:
         has_fields = core.classifier.is_user_class
         step.tracked = changes.track(args, step.kwargs, core.digests, has_fields, receiver, core.codec)
         if step.record is not None:
-            core.compare(step.record, strand, step.n, "step", step.name, step.digest)
+            given = (step.args, step.kwargs)
+            core.compare(step.record, strand, step.n, "step", step.name, step.digest, given)
         if step.tracked is not None and (step.record is None or step.record.status == STARTED):
             step.tracked.look()
         step.began = _wall()

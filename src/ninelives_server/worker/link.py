@@ -27,6 +27,9 @@ logger = log.get(__name__)
 _MESSAGE = 1024 * 1024
 _SHORTEST, _LONGEST = 0.05, 2.0  # seconds between attempts to connect
 _PING = 5.0  # seconds
+#: How the server answers a token that is not, or not any more, a worker's.
+_REFUSED = frozenset({401, 403})
+_REMEDY = "the server refuses this token; make one with `ninelives token create NAME --scope worker`"
 #: What a frame begins with: the number of bytes that follow.
 _LENGTH = struct.Struct(">I")
 
@@ -170,7 +173,11 @@ class Link:
                     pause = _SHORTEST
                     await self._serve(cast("_Connection", connection))
             except (OSError, websockets.WebSocketException, wire.BrokenFrame) as error:
-                logger.info("link.failed", error=type(error).__name__, status=_status(error))
+                status = _status(error)
+                if status in _REFUSED:
+                    logger.warning("link.refused", status=status, note=_REMEDY)
+                else:
+                    logger.info("link.failed", error=type(error).__name__, status=status)
             finally:
                 self._close()
             await asyncio.sleep(pause)

@@ -242,7 +242,7 @@ def test_code_that_does_something_else_than_before_ends_with_both_sides_shown(ha
     assert (renamed.state, renamed.error["type"]) == ("error", "Divergence")
     assert "the journal has main.one, the code now calls main.two" in renamed.error["message"]
     assert (changed.state, changed.error["type"]) == ("error", "Divergence")
-    assert "main.one was called with other arguments" in changed.error["message"]
+    assert "main.one was called with other arguments than now ([3]);" in changed.error["message"]
 
 
 def test_a_step_that_may_not_be_repeated_is_reported_as_interrupted(harness, program):
