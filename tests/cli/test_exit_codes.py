@@ -29,6 +29,17 @@ def test_done_is_0(ninelives: Terminal):
     assert ninelives("project", "create", a_name(), "-o", "json").document["id"].startswith("prj_")
 
 
+@pytest.mark.parametrize("noun", ["session", "event", "deployment", "build", "project"])
+def test_what_has_no_name_in_a_project_is_not_looked_up_as_if(ninelives: Terminal, noun: str):
+    """
+    `PROJECT/NAME` is for triggers and connections; the answer says what is wanted here.
+    """
+    done = ninelives(noun, "activate" if noun == "deployment" else "show", "crm/main", code=3)
+
+    assert "'crm/main'" in done.err
+    assert "takes an id" in done.err
+
+
 @pytest.mark.parametrize(
     "command",
     [

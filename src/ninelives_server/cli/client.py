@@ -54,6 +54,8 @@ def segment(name: str) -> str:
     """Return a name as one segment of a path: whatever somebody types is looked up and leads nowhere else."""
     if not name.strip("."):
         fail(f"{name!r} is no name of anything", NO_SUCH_THING)
+    if "/" in name:
+        fail(f"nothing is called {name!r}: this takes an id, or the name of a project", NO_SUCH_THING)
     try:
         return quote(name, safe="")
     except UnicodeEncodeError:
