@@ -40,6 +40,9 @@ class Supervisor:
     def send_bytes(self, data: bytes) -> None:
         self._sock.sendall(data)
 
+    def hang_up(self) -> None:
+        self._sock.shutdown(socket.SHUT_RDWR)
+
 
 @pytest.fixture
 def ends(monkeypatch) -> Iterator[tuple[Link, Supervisor]]:
@@ -77,6 +80,28 @@ def alarm() -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def unhandled(ends) -> Iterator[None]:
+    """As in a process whose code handles no signals: pytest's own time-out does, and some shells ignore Ctrl-C.
+
+    Where an answer is waited for too long, the other side hangs up instead.
+    """
+    _, supervisor = ends
+    before = {
+        number: signal.signal(number, handler)
+        for number, handler in (
+            (signal.SIGALRM, signal.SIG_IGN),
+            (signal.SIGINT, signal.default_int_handler),
+        )
+    }
+    too_late = threading.Timer(PATIENCE, supervisor.hang_up)
+    too_late.start()
+    yield
+    too_late.cancel()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_threads_that_ask_at_once_get_their_own_answers(ends):
@@ -177,6 +202,7 @@ def test_an_alarm_while_a_frame_is_sent_is_no_broken_socket(ends):
         link.send({"t": "record"}, bytes(8 * 1024 * 1024))
 
 
+@pytest.mark.usefixtures("unhandled")
 def test_an_interrupt_while_an_answer_is_read_loses_nothing(ends):
     """Whoever asks reads the socket itself: what was read of an answer by then is kept."""
     link, supervisor = ends
@@ -229,6 +255,7 @@ def test_a_signal_handler_may_ask_while_its_thread_waits_for_an_answer(ends):
     assert (found.head["value"], inner[0].head["value"]) == ("outer", "inner")
 
 
+@pytest.mark.usefixtures("unhandled")
 def test_a_large_answer_comes_in_pieces(ends):
     """It is put together, and what follows it is not lost."""
     link, supervisor = ends
