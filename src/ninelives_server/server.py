@@ -110,8 +110,10 @@ class Running:
     async def carry(self, sock: socket.socket, token: str) -> None:
         """Speak with a worker over a socket whose other end it was started with, while its token is good."""
         link = await stream.carry(self.links, sock)
-        await worker_tokens.refused(self.services.access, token)
-        link.close()
+        try:
+            await worker_tokens.refused(self.services.access, token)
+        finally:
+            link.close()  # also where nobody can tell any more whether it is
 
     def begin_stop(self) -> None:
         """End the streams of pages and API; everything else still answers, so that workers can finish."""
@@ -408,7 +410,6 @@ def application(settings: Settings, services: Services, doors: worker_link.Worke
     for router in (api_app.router, worker_link.router, web_app.router):
         app.router.routes.extend(router.routes)  # see `api.app`
     web_app.mount_static(app)
-    app.add_middleware(worker_tokens.WorkerTokens)
     app.add_middleware(IdempotencyKeys)
     app.add_middleware(bodies.Bounded)
     app.add_middleware(Hooks, services=services)

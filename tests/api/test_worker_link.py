@@ -96,7 +96,6 @@ async def server(sqlite: Store, vault: Vault) -> AsyncIterator[Server]:
     )
     problems.install(app)
     app.include_router(worker_link.router)
-    app.add_middleware(worker_tokens.WorkerTokens)
     running = asyncio.create_task(links.run())
     try:
         async with uvicorn_of(app) as url:

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from ninelives.run import wire
 from ninelives_server import log
+from ninelives_server.api import worker_tokens
 from ninelives_server.api.auth import bearer_of
 from ninelives_server.errors import Forbidden, NinelivesError, Unauthenticated
 from ninelives_server.model.actors import Actor
@@ -105,8 +106,8 @@ async def link_route(socket: WebSocket) -> None:
 
 
 async def _carry(socket: WebSocket, link: Link) -> None:
-    """Read and write side by side; the first that ends, ends the other."""
-    tasks = [asyncio.create_task(_read(socket, link)), asyncio.create_task(_write(socket, link))]
+    """Read, write and look at the token side by side; the first that ends, ends the others."""
+    tasks = [asyncio.create_task(part(socket, link)) for part in (_read, _write, _look)]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -138,6 +139,13 @@ async def _write(socket: WebSocket, link: Link) -> None:
             if link.is_closed:
                 await socket.close(_GOING_AWAY)
                 return
+
+
+async def _look(socket: WebSocket, _link: Link) -> None:
+    services: Services = socket.app.state.services
+    await worker_tokens.refused(services.access, bearer_of(socket.headers.get("authorization")) or "")
+    with contextlib.suppress(RuntimeError):  # it has hung up itself
+        await socket.close(_NOT_ALLOWED, "this worker's token is not valid any more")
 
 
 @router.get("/config", dependencies=_WORKERS)
