@@ -108,12 +108,12 @@ class Running:
         await self._server.serve(sockets=[sock])
 
     async def carry(self, sock: socket.socket, token: str) -> None:
-        """Speak with a worker over a socket whose other end it was started with, while its token is good."""
-        link = await stream.carry(self.links, sock)
+        """Speak with a worker through the door that it was started with, while its token is good."""
+        door = stream.Door(self.links, sock)
         try:
             await worker_tokens.refused(self.services.access, token)
         finally:
-            link.close()  # also where nobody can tell any more whether it is
+            door.close()  # also where nobody can tell any more whether it is
 
     def begin_stop(self) -> None:
         """End the streams of pages and API; everything else still answers, so that workers can finish."""
@@ -300,7 +300,14 @@ def _composed(
     )
     schedules = Schedules(store=store, clockwork=Clockwork(engine=engine), ticks=ticks)
     starter = Starter(store=store, engine=engine)
-    links = Links(store=store, journal=journal, tokens=connections, scheduler=starter, prepares=connections)
+    links = Links(
+        store=store,
+        journal=journal,
+        tokens=connections,
+        scheduler=starter,
+        keep=transfer.keep,
+        prepares=connections,
+    )
     starter.give = links.give
     sources = Sources(
         store=store,

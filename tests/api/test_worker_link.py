@@ -85,7 +85,14 @@ async def server(sqlite: Store, vault: Vault) -> AsyncIterator[Server]:
     world = await World.made(sqlite, vault)
     access = Access(store=sqlite)
     _, token = await access.worker_token(world.actor, "w")
-    links = Links(store=sqlite, journal=world.journal, tokens=Tokens(), scheduler=Scheduler(), grace=0.2)
+    links = Links(
+        store=sqlite,
+        journal=world.journal,
+        tokens=Tokens(),
+        scheduler=Scheduler(),
+        keep=world.keep,
+        grace=0.2,
+    )
     app = FastAPI()
     app.state.services = SimpleNamespace(access=access, settings=Settings(), projects=Projects())
     app.state.worker_doors = worker_link.WorkerDoors(

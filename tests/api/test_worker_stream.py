@@ -32,11 +32,14 @@ async def test_it_is_hung_up_on_once_its_token_is_revoked(
     world, access = await World.made(sqlite, vault), Access(store=sqlite)
     token_id, token = await access.worker_token(world.actor, "worker on this machine")
     services = cast("Any", SimpleNamespace(access=access))
-    ours, theirs = socket.socketpair()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = socket.socketpair()
     async with serving(world, Scheduler(), Tokens()) as links, asyncio.timeout(PATIENCE):
         running = Running(services=services, app=FastAPI(), links=links, settings=Settings())
         carrying = asyncio.create_task(running.carry(ours, token))
-        reader, writer = await asyncio.open_unix_connection(sock=theirs)
+        socket.send_fds(theirs, [b"{}"], [far.fileno()])
+        far.close()
+        reader, writer = await asyncio.open_unix_connection(sock=near)
         about = {"worker_id": "wrk_1", "name": "w", "slots": 4, "python": PYTHON, "isolation": "none"}
         writer.write(wire.encode({"t": "hello", **about, "sessions": []}))
         welcome = await wire.read(reader)
@@ -46,5 +49,7 @@ async def test_it_is_hung_up_on_once_its_token_is_revoked(
         rest = await reader.read()
         writer.close()
         await carrying
+    ours.close()
+    theirs.close()
 
     assert (welcome.type, is_there, rest) == ("welcome", True, b"")

@@ -126,7 +126,7 @@ async def test_it_gets_one_end_of_a_pair_of_sockets_and_the_next_one_another(tmp
     async def told() -> str:
         return "the token"
 
-    arguments = [sys.executable, "-c", LINKED, "--stream"]
+    arguments = [sys.executable, "-c", LINKED, "--door"]
     child = Child("child", arguments, log_file=tmp_path / "log", told=told, linked=links.put)
     running = asyncio.create_task(child.run())
     heard = []

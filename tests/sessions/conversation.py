@@ -143,6 +143,7 @@ async def serving(
         journal=world.journal,
         tokens=tokens,
         scheduler=scheduler,
+        keep=world.keep,
         **{"grace": 0.2, **limits},
     )
     stops = Stops(store=world.store, journal=world.journal, links=links)

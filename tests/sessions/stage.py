@@ -56,7 +56,11 @@ class Stage:
         self._directory = directory
         self._scheduler = Scheduler()
         self._links = Links(
-            store=world.store, journal=world.journal, tokens=Tokens(), scheduler=self._scheduler
+            store=world.store,
+            journal=world.journal,
+            tokens=Tokens(),
+            scheduler=self._scheduler,
+            keep=world.keep,
         )
         self._transfer = Transfer(store=world.store, vault=world.vault)
         self._link: Link = self._links.open()

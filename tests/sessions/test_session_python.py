@@ -79,7 +79,9 @@ async def test_a_worker_says_which_python_it_has(world: World, said: str, gets: 
     """
     In its first frame; one that does not say is taken at its word.
     """
-    links = Links(store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler())
+    links = Links(
+        store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler(), keep=world.keep
+    )
     sid = await _interrupted(world)
     worker = FakeWorker(links)
     await worker.hello(about={"python": said})
@@ -97,7 +99,9 @@ async def test_a_check_names_the_sessions_of_another_python(world: World):
     """
     sid, epoch = await world.running()
     await world.journal.commit([world.put(sid, epoch, record())])
-    links = Links(store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler())
+    links = Links(
+        store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler(), keep=world.keep
+    )
     transfer = Transfer(store=world.store, vault=world.vault)
     await FakeWorker(links).hello(about={"python": OTHER})
     checks = Checks(store=world.store, starts=world.starts, links=links, transfer=transfer)

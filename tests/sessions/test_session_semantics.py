@@ -109,7 +109,9 @@ async def test_a_worker_says_which_versions_it_carries(world: World, said: dict[
     """
     One of another release than the server gets what it can run; the first release did not say, and carries 1.
     """
-    links = Links(store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler())
+    links = Links(
+        store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler(), keep=world.keep
+    )
     session = await world.session()
     worker = FakeWorker(links)
     await worker.hello(about=said)
@@ -127,7 +129,9 @@ async def test_a_check_names_the_sessions_that_its_worker_cannot_read(world: Wor
     """
     sid, epoch = await world.running()
     await world.journal.commit([world.put(sid, epoch, record())])
-    links = Links(store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler())
+    links = Links(
+        store=world.store, journal=world.journal, tokens=Tokens(), scheduler=Scheduler(), keep=world.keep
+    )
     transfer = Transfer(store=world.store, vault=world.vault)
     await FakeWorker(links).hello(about={"semantics": [NEWER]})
     checks = Checks(store=world.store, starts=world.starts, links=links, transfer=transfer)

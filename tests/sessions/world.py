@@ -21,6 +21,7 @@ from ninelives_server.sessions.limits import Limits
 from ninelives_server.sessions.records import Answer, Begin, Call, Died, Done, Park, Put, Record
 from ninelives_server.sessions.service import Sessions
 from ninelives_server.sessions.start import Starts
+from ninelives_server.sessions.transfer import Transfer
 from ninelives_server.settings import JournalSettings
 from ninelives_server.store import workers
 from ninelives_server.store.core import Store, Tx
@@ -119,6 +120,10 @@ class World:
             calls=Calls(vault=self.vault, starts=self.starts, filters=self.filters, children=self.children),
         )
         self.sessions = Sessions(store=self.store, vault=self.vault, starts=self.starts)
+
+    async def keep(self, session_id: str, epoch: int, value: bytes) -> str:
+        """Store a large value of a session's."""
+        return await Transfer(store=self.store, vault=self.vault).keep(session_id, epoch, value)
 
     @classmethod
     async def made(cls, store: Store, vault: Vault, *, name: str = "lead_router", **journal: int) -> "World":

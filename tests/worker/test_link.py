@@ -1,9 +1,10 @@
 """The link by itself: what goes into one message, and what comes out of one."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import pytest
@@ -69,7 +70,7 @@ class _Peer:
 
 @asynccontextmanager
 async def _linked(
-    say: Callable[[ServerConnection], Awaitable[None]], stream: socket.socket | None = None
+    say: Callable[[ServerConnection], Awaitable[None]], door: socket.socket | None = None
 ) -> AsyncIterator[tuple[Link, _Peer]]:
     """Open a link to a server that answers each hello with what `say` sends."""
 
@@ -81,7 +82,7 @@ async def _linked(
     async with serve(serve_one, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         peer = _Peer()
-        made = Link(f"http://127.0.0.1:{port}/link", {}, None, peer, stream)
+        made = Link(f"http://127.0.0.1:{port}/link", {}, None, peer, door)
         running = asyncio.create_task(made.run())
         try:
             yield made, peer
@@ -150,14 +151,16 @@ async def test_a_link_that_says_what_cannot_be_read_is_opened_again(sour: bytes)
 @pytest.mark.parametrize("end", [b"", wire.encode({"t": "sour"}), b"\xff\xff\xff\xff\0\0\0\0"])
 async def test_a_stream_comes_first_and_when_it_ends_the_websocket(end: bytes) -> None:
     """Whether the server has hung up, or says what cannot be read."""
-    ours, theirs = socket.socketpair()
+    door, far = _door()
     ack = wire.encode({"t": "ack", "i": 1}, b"x" * 100)
 
     async def say(socket: ServerConnection) -> None:
         await socket.send(WELCOME)
 
-    async with _linked(say, ours) as (made, peer), asyncio.timeout(10):
-        reader, writer = await asyncio.open_unix_connection(sock=theirs)
+    async with _linked(say, door) as (made, peer), asyncio.timeout(10):
+        assert made.hand is None
+        _, stream = await _handed_over(far)
+        reader, writer = await asyncio.open_unix_connection(sock=stream)
         assert (await wire.read(reader)).type == "hello"
         made.send(wire.encode({"t": "record", "i": 0}))  # before the welcome: dropped
         for part in (WELCOME, ack[:7], ack[7:50], ack[50:] + ack):
@@ -167,14 +170,59 @@ async def test_a_stream_comes_first_and_when_it_ends_the_websocket(end: bytes) -
         made.send(wire.encode({"t": "record", "i": 1}))
         made.send(wire.encode({"t": "record", "i": 2}))
         said = [(await wire.read(reader)).head["i"] for _ in range(2)]
+        assert made.hand is not None
         writer.write(end)
         if not end:
             writer.close()
         after = [await peer.heard.get() for _ in range(3)]
+        assert made.hand is None
         writer.close()
+        far.close()
 
     assert (heard, said) == (["resend", "welcome 0", "ack 100", "ack 100"], [1, 2])
     assert after == ["lost", "resend", "welcome 0"]
+
+
+def _door() -> tuple[socket.socket, socket.socket]:
+    door, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    far.setblocking(False)
+    return door, far
+
+
+async def _handed_over(far: socket.socket) -> tuple[dict[str, Any], socket.socket]:
+    """Wait for what comes through a door, and return it as the server gets it."""
+    while True:
+        with suppress(BlockingIOError):
+            about, [fd], _, _ = socket.recv_fds(far, 1024, 1)
+            return json.loads(about), socket.socket(fileno=fd)
+        await asyncio.sleep(0.01)
+
+
+async def test_processes_sockets_go_through_the_door_also_while_it_is_full() -> None:
+    """The server may be busy; each socket comes whole, with its session, and is closed on our side."""
+    door, far = _door()
+    door.setblocking(False)
+    pairs = [socket.socketpair() for _ in range(400)]
+    handing = [
+        asyncio.create_task(link._hand(door, f"ses_{n}", n, ours)) for n, (ours, _) in enumerate(pairs)
+    ]
+    await asyncio.sleep(0.05)
+    assert not all(task.done() for task in handing)
+
+    async with asyncio.timeout(10):
+        for _ in pairs:
+            about, sock = await _handed_over(far)
+            theirs_of_it = pairs[about["ep"]][1]
+            with sock:
+                sock.sendall(about["sid"].encode())
+            assert theirs_of_it.recv(100) == f"ses_{about['ep']}".encode()
+            assert theirs_of_it.recv(100) == b"", "nobody else has it open"
+        await asyncio.gather(*handing)
+
+    for _, theirs in pairs:
+        theirs.close()
+    door.close()
+    far.close()
 
 
 async def test_a_worker_whose_token_is_refused_says_what_to_do(capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ninelives_server.worker import relay
+from ninelives_server.worker import session_socket
 
 
 @pytest.mark.parametrize(
@@ -14,14 +14,16 @@ def test_a_harmless_preview_passes_whatever_is_in_it(preview: object) -> None:
     """Brackets inside of strings, and many shallow ones, are no nesting."""
     header = json.dumps({"t": "record", "i": 1, "preview": preview}).encode()
 
-    assert relay._header(header) == json.loads(header)
+    assert session_socket._header(header) == json.loads(header)
 
 
 def test_a_header_that_is_too_deep_does_not_pass() -> None:
     """The server's parser must not meet a depth that it refuses."""
-    assert relay._header(b'{"t":"record","i":1,"preview":' + b"[" * 101 + b"]" * 101 + b"}") is None
+    assert session_socket._header(b'{"t":"record","i":1,"preview":' + b"[" * 101 + b"]" * 101 + b"}") is None
 
 
 def test_a_header_that_is_too_long_does_not_pass() -> None:
     """Values belong into the body."""
-    assert relay._header(json.dumps({"t": "record", "i": 1, "preview": "x" * 600_000}).encode()) is None
+    assert (
+        session_socket._header(json.dumps({"t": "record", "i": 1, "preview": "x" * 600_000}).encode()) is None
+    )

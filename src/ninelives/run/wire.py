@@ -25,7 +25,8 @@ Server -> supervisor -> session
     parked  i          stay  i
     stop    reason     (graceful: raise `Stopped` in strand 0)
     done_ok i
-On the link every frame also has `sid` and `ep` (epoch), and these are added:
+On the link every frame also has `sid` and `ep` (epoch), and the following are added. Where the server has the
+session's socket itself, frames of the session's do not travel on the link.
 Worker -> server
     hello      worker_id name slots python isolation semantics[versions] takes sessions[{sid,ep}]
     runs       sessions[{sid,ep}]      what it runs now, every 2 s
@@ -44,6 +45,9 @@ Server -> worker
     not_claimed sid why (`ended`, `held`, `unknown`, `semantics`, `python`, `full`)
     kill       sid ep why
     died_ok    sid ep outcome (`retry`, `error`) delay (seconds)
+    gone       sid ep why (all that a process which speaks to the server itself said has its answer)
+    still      sid ep (such a process has nothing in hand any more, after `stopping`)
+    parked     sid ep until   done_ok  sid ep (such a process leaves)
     check         id build_sha256 requirements               (code that is not deployed, and journals to try)
     check_build   id                                                                 body: a piece
     check_session id sid start

@@ -35,8 +35,8 @@ class Child:
             arguments: Program and arguments.
             log_file: Gets all that it prints.
             told: Returns what it reads from its standard input; it may start before that is known.
-            linked: Gets one end of a pair of sockets once it was told; the number of the other one is its
-                last argument.
+            linked: Gets one end of a pair of sockets (`SOCK_SEQPACKET`) once it was told; the number of the
+                other one is its last argument.
         """
         self.name = name
         self._linked = linked
@@ -70,7 +70,7 @@ class Child:
 
     async def _live(self) -> int:
         """Start it, and return its exit status."""
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
                 process = await self._start(theirs)

@@ -217,7 +217,7 @@ def _worker(settings: Settings, token: asyncio.Future[str], opening: asyncio.Fut
     arguments = [sys.executable, "-m", "ninelives_server", "worker", "--server", url]
     arguments += ["--token-file", "-", "--data-dir", str(settings.data_dir)]
     # Told, not asked for: by the time it asks, we may be dead and somebody else its parent.
-    arguments += ["--follow-parent", str(os.getpid()), "--stream"]
+    arguments += ["--follow-parent", str(os.getpid()), "--door"]
 
     async def told() -> str:
         return await asyncio.shield(token)  # one that dies meanwhile takes nothing from the next one
@@ -366,7 +366,7 @@ def _said_of_rotation(count: int) -> str:
 @click.option("--name", help="shown to people; default: the host's name")
 @click.option("--slots", type=int, help="sessions at once; default by free memory")
 @click.option("--follow-parent", type=int, hidden=True)
-@click.option("--stream", type=int, hidden=True)
+@click.option("--door", type=int, hidden=True)
 @click.pass_context
 @_setup_errors
 def worker(
@@ -378,7 +378,7 @@ def worker(
     name: str | None,
     slots: int | None,
     follow_parent: int | None,
-    stream: int | None,
+    door: int | None,
 ) -> None:
     """Run sessions for a server; any number of workers on any number of hosts."""
     if context.invoked_subcommand is not None:
@@ -399,7 +399,7 @@ def worker(
         ca_file=settings.ca_file,
         private_dirs=[settings.private_dir],
         parent=follow_parent,
-        stream=None if stream is None else _own_end(stream),
+        door=None if door is None else _own_end(door),
     )
     raise SystemExit(code)
 

@@ -11,8 +11,9 @@ from ninelives_server import log
 from ninelives_server.sessions import needs
 from ninelives_server.sessions.crowd import Crowd
 from ninelives_server.sessions.journal import Journal
-from ninelives_server.sessions.link import Link, Scheduler
+from ninelives_server.sessions.link import Link
 from ninelives_server.sessions.needs import Kind, Needs
+from ninelives_server.sessions.parts import Scheduler
 from ninelives_server.store import sweeps
 from ninelives_server.store.core import Store
 from ninelives_server.store.workers import Worker

@@ -5,23 +5,22 @@ their own. The frames are those of `ninelives.run.wire`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from ninelives.run import wire
 from ninelives.run.wire import BrokenFrame, Frame
 from ninelives_server import log
-from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.model.sessions import CARRIED
 from ninelives_server.sessions import frames, hello, records
-from ninelives_server.sessions.crowd import Crowd
-from ninelives_server.sessions.group import Group
+from ninelives_server.sessions.direct import Directs
 from ninelives_server.sessions.hello import Hello
-from ninelives_server.sessions.journal import Claimed, Journal, NotClaimed
+from ninelives_server.sessions.journal import Claimed, NotClaimed
 from ninelives_server.sessions.needs import Kind
 from ninelives_server.sessions.outbox import Outbox
+from ninelives_server.sessions.parts import Parts
 from ninelives_server.sessions.records import Answer, Call, Op
 
 logger = log.get(__name__)
@@ -35,32 +34,6 @@ _FATAL = frozenset({"fenced", "limit", "nonsense"})
 _TOKEN = "token"  # noqa: S105  # its name
 #: What became of a session for which the database failed us, and only for it.
 _NOT_STORED = "the server could not store what it said; the server's log says why"
-
-
-class Scheduler(Protocol):
-    """What finds sessions a worker, and remembers when they are due (`engine.starter`)."""
-
-    async def fail_activity(self, session_id: str, activity_id: str) -> None:
-        """Have the activity of a lost worker started again at once."""
-        ...
-
-    def wake(self, session_id: str) -> None:
-        """Have a session looked at soon."""
-        ...
-
-    def ask(self, session_id: str) -> None:
-        """Have Temporal care for a session: find it a worker, or wake it when it is due if it is parked."""
-        ...
-
-    def over(self, session_id: str) -> None:
-        """Tell Temporal, where it cares for a session, that it has ended."""
-        ...
-
-
-#: Answers `token`: takes session id and arguments, returns value and error.
-Tokens = Callable[[str, Mapping[str, Any]], Awaitable[tuple[Any, Mapping[str, str] | None]]]
-#: Refreshes the access tokens that a session's process will find in its environment; takes the session id.
-Prepare = Callable[[str], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -78,22 +51,6 @@ class Held:
     activity_id: str | None
     missed: int = 0
     is_sought: bool = False
-
-
-class Parts(NamedTuple):
-    """What all links share.
-
-    Attributes:
-        crowd: Sessions that wait for room on a worker of ours.
-    """
-
-    journal: Journal
-    group: Group
-    tokens: Tokens
-    scheduler: Scheduler
-    clock: Clock
-    prepare: Prepare
-    crowd: Crowd
 
 
 class Greets(Protocol):
@@ -126,6 +83,7 @@ class Link:
         begins: It says when the code of a session that is not durable begins.
         is_closed: The transport must hang up once `outgoing` has been sent.
         outbox: What its transport sends.
+        directs: Its sessions' processes that speak to us themselves; `None` where it stands between.
         heard_at: When it last said something, by the event loop's clock; it reports every 2 s.
     """
 
@@ -144,6 +102,7 @@ class Link:
         self._greet = greet
         self._leave = leave
         self.outbox = Outbox()
+        self.directs: Directs | None = None
         self._notes = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._returns: set[asyncio.Task[None]] = set()
@@ -189,6 +148,8 @@ class Link:
                 self._hear_report(hello.sessions_of(frame))
             case "stopping":
                 self.takes = False
+                if self.directs is not None:
+                    self.directs.stop()
             case "bye":
                 self._start(self._say_goodbye())
 
@@ -212,6 +173,8 @@ class Link:
         for check in self._checks.values():
             if not check.done():
                 check.set_exception(ConnectionError("the worker is gone"))
+        if self.directs is not None:
+            self.directs.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -219,6 +182,24 @@ class Link:
     def send(self, kind: str, body: bytes = b"", /, **head: object) -> None:
         """Send a frame, together with whatever else is ready."""
         self.outbox.put(wire.encode({"t": kind, **head}, body))
+
+    def tell(self, session_id: str, epoch: int, kind: str, body: bytes = b"", /, **head: object) -> None:
+        """Send a frame to a session's process."""
+        if self.directs is None or not self.directs.say(session_id, epoch, kind, body, head):
+            self.send(kind, body, sid=session_id, ep=epoch, **head)
+
+    def open_directly(self) -> Directs:
+        """Have the worker's processes speak to us themselves, from the first one on."""
+        parts = self._parts
+        self.directs = Directs(
+            holds=self.holds, take=self._do, send=self.send, keep=parts.keep, clock=parts.clock
+        )
+        return self.directs
+
+    def holds(self, session_id: str, epoch: int) -> bool:
+        """Tell whether the worker was given a session, under this epoch."""
+        held = self.held.get(session_id)
+        return held is not None and held.epoch == epoch
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -373,8 +354,7 @@ class Link:
 
     async def _token(self, call: Call) -> None:
         session_id, epoch, i = call.session_id, call.epoch, call.i
-        held = self.held.get(session_id)
-        if held is None or held.epoch != epoch:
+        if not self.holds(session_id, epoch):
             self._refuse(session_id, epoch, i, "fenced")
             return
         try:
@@ -382,7 +362,7 @@ class Link:
         except Exception:
             logger.exception("session.token_failed", session_id=session_id)
             value, error = None, {"type": "Transient", "message": "the server failed; its log says why"}
-        self.send("answer", sid=session_id, ep=epoch, i=i, seq=None, value=value, error=error)
+        self.tell(session_id, epoch, "answer", i=i, seq=None, value=value, error=error)
 
     async def _ask_tokens(
         self, session_id: str, args: Mapping[str, Any]
@@ -406,34 +386,28 @@ class Link:
             self.close()
 
     def _tell(self, op: Op, answer: Answer) -> None:
-        about: dict[str, Any] = {"sid": op.session_id, "ep": op.epoch}
-        if (i := getattr(op, "i", None)) is not None:
-            about["i"] = i
+        session_id, epoch, i = op.session_id, op.epoch, getattr(op, "i", None)
         match answer:
             case records.Acked(seq):
-                self.send("ack", **about, seq=seq)
+                self.tell(session_id, epoch, "ack", i=i, seq=seq)
             case records.Answered(seq, value, error, body):
-                self.send("answer", body, **about, seq=seq, value=value, error=error)
+                self.tell(session_id, epoch, "answer", body, i=i, seq=seq, value=value, error=error)
             case records.Pending(until, left):
-                self.send("wait", **about, until=records.seconds_of(until), left=left)
+                self.tell(session_id, epoch, "wait", i=i, until=records.seconds_of(until), left=left)
             case records.Refused(reason):
-                self._refuse(op.session_id, op.epoch, i, reason)
+                self._refuse(session_id, epoch, i, reason)
                 self._note_failure(op, reason)
-            case records.Parked():
+            case records.Parked() | records.Ended():
                 self._over(op, answer)
-                self.send("parked", **about)
-            case records.Ended():
-                self._over(op, answer)
-                self.send("done_ok", **about)
+                kind = "parked" if isinstance(answer, records.Parked) else "done_ok"
+                self.tell(session_id, epoch, kind, i=i)
             case records.Buried(outcome, delay):
                 self._over(op, answer)
-                self.send("died_ok", **about, outcome=outcome, delay=delay)
-            case records.Stay() | records.Begun() | records.Noted():
-                self._noted(answer, about)
-
-    def _noted(self, answer: records.Stay | records.Begun | records.Noted, about: Mapping[str, Any]) -> None:
-        if not isinstance(answer, records.Noted):
-            self.send("stay" if isinstance(answer, records.Stay) else "begun", **about)
+                self.send("died_ok", sid=session_id, ep=epoch, outcome=outcome, delay=delay)
+            case records.Stay():
+                self.tell(session_id, epoch, "stay", i=i)
+            case records.Begun():
+                self.send("begun", sid=session_id, ep=epoch)
 
     def _over(self, op: Op, answer: Answer) -> None:
         """Forget a session; where no activity of ours will tell Temporal, do it here."""
@@ -456,7 +430,7 @@ class Link:
 
     def _refuse(self, session_id: str, epoch: int, i: object, reason: str) -> None:
         if i is not None:
-            self.send("refuse", sid=session_id, ep=epoch, i=i, reason=reason)
+            self.tell(session_id, epoch, "refuse", i=i, reason=reason)
         if reason in _FATAL:
             self.kill(session_id, epoch, reason)
 
@@ -485,7 +459,7 @@ class Link:
     def mail(self, session_id: str) -> None:
         """Tell a session that something has come into its inbox."""
         if (held := self.held.get(session_id)) is not None:
-            self.send("mail", sid=session_id, ep=held.epoch)
+            self.tell(session_id, held.epoch, "mail")
 
     def kill(self, session_id: str, epoch: int, why: str) -> None:
         """Have a session's process killed with its whole tree."""

@@ -14,11 +14,13 @@ from typing import Any, NamedTuple, Protocol
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError
 from ninelives_server.model.actors import Actor
+from ninelives_server.sessions.direct import Keep
 from ninelives_server.sessions.gifts import Gifts
 from ninelives_server.sessions.group import Group
 from ninelives_server.sessions.hello import Hello
 from ninelives_server.sessions.journal import Journal
-from ninelives_server.sessions.link import Link, Parts, Scheduler
+from ninelives_server.sessions.link import Link
+from ninelives_server.sessions.parts import Parts, Scheduler
 from ninelives_server.sessions.start import actor_of
 from ninelives_server.store import connections, inbox, sessions, sweeps, workers
 from ninelives_server.store.core import Store
@@ -90,6 +92,7 @@ class Links:
         journal: Journal,
         tokens: Tokens,
         scheduler: Scheduler,
+        keep: Keep,
         prepares: Prepares | None = None,
         grace: float = GRACE,
         silent: float = SILENT,
@@ -109,7 +112,14 @@ class Links:
         self._lost: dict[str, _Lost] = {}
         self._gifts = Gifts(store=store, journal=journal, scheduler=scheduler, links=self._links)
         self._parts = Parts(
-            journal, self._group, self._token, scheduler, journal.clock, self._prepare, self._gifts.crowd
+            journal,
+            self._group,
+            self._token,
+            scheduler,
+            journal.clock,
+            self._prepare,
+            self._gifts.crowd,
+            keep,
         )
         self._is_closing = False
 

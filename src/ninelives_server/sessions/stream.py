@@ -2,25 +2,74 @@
 
 It carries what the WebSocket of other workers does (`api.worker_link`), with less in between. Nobody else has
 an end of it, so it needs no token. Where it breaks before its worker does, that one comes back by WebSocket.
+
+The worker is started with a door: a socket through which it hands us others, first its end of that pair, then
+one for each session's process (`sessions.direct`).
 """
 
 import asyncio
+import contextlib
+import json
 import socket
-from typing import cast
+from collections.abc import Coroutine
+from typing import Any, cast
 
 from ninelives.run import wire
 from ninelives_server import log
-from ninelives_server.sessions.link import Link
 from ninelives_server.sessions.links import Links
 
 logger = log.get(__name__)
 
+#: What comes with a socket is short. bytes
+_ABOUT = 1024
 
-async def carry(links: Links, sock: socket.socket) -> Link:
-    """Carry a worker's frames from now on, until either side hangs up; return the link, to be closed."""
-    sock.setblocking(False)
-    _, stream = await asyncio.get_running_loop().connect_accepted_socket(lambda: _Stream(links), sock)
-    return stream.link
+
+class Door:
+    """Takes in the sockets that one worker hands us, until it is closed."""
+
+    def __init__(self, links: Links, sock: socket.socket) -> None:
+        self._links = links
+        self._sock = sock
+        self._stream: _Stream | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        sock.setblocking(False)
+        asyncio.get_running_loop().add_reader(sock, self._take)
+
+    def _take(self) -> None:
+        try:
+            about, fds, _, _ = socket.recv_fds(self._sock, _ABOUT, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            about, fds = b"", []
+        if not about:  # the worker is gone
+            self._leave()
+        for fd in fds:
+            self._start(self._serve(json.loads(about), socket.socket(fileno=fd)))
+
+    def _start(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, about: dict[str, Any], sock: socket.socket) -> None:
+        if self._stream is not None:
+            assert self._stream.link.directs is not None
+            await self._stream.link.directs.adopt(str(about["sid"]), int(about["ep"]), sock)
+            return
+        stream = self._stream = _Stream(self._links)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, sock)
+
+    def _leave(self) -> None:
+        with contextlib.suppress(ValueError):  # it was closed
+            asyncio.get_running_loop().remove_reader(self._sock)
+
+    def close(self) -> None:
+        """Take nothing more, and have the link hang up."""
+        self._leave()
+        if self._stream is not None:
+            self._stream.link.close()
 
 
 class _Stream(asyncio.Protocol):
@@ -33,6 +82,7 @@ class _Stream(asyncio.Protocol):
     def __init__(self, links: Links) -> None:
         self.links = links
         self.link = links.open()
+        self.link.open_directly()
         self.link.outbox.on_ready = self._write_soon
         self._joiner = wire.Joiner()
         self._is_full = False

@@ -72,6 +72,19 @@ class Transfer:
             )
         )
 
+    async def keep(self, session_id: str, epoch: int, value: bytes) -> str:
+        """Store a large value of a session that runs; return its SHA-256 in hex, by which a record names it.
+
+        Raises:
+            NotFound: There is no such session.
+            Conflict: Another attempt runs it by now.
+            TooLarge: It is over the limit of a value.
+        """
+        session = await self.held(session_id, epoch)
+        name = hashlib.sha256(value).hexdigest()
+        await self.put_blob(session, name, value)
+        return name
+
     async def get_blob(self, session: Session, sha256: str) -> bytes:
         """Return a value that a record of the session's project names.
 

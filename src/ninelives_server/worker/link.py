@@ -6,10 +6,13 @@ mean is not known here; see `ninelives.run.wire`.
 """
 
 import asyncio
+import contextlib
+import json
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol, cast
 
 import websockets
@@ -32,6 +35,9 @@ _REFUSED = frozenset({401, 403})
 _REMEDY = "the server refuses this token; make one with `ninelives token create NAME --scope worker`"
 #: What a frame begins with: the number of bytes that follow.
 _LENGTH = struct.Struct(">I")
+
+#: Hands the socket of a session's process to the server: its id, epoch and socket, which is closed here.
+Hand = Callable[[str, int, socket.socket], Awaitable[None]]
 
 
 class Peer(Protocol):
@@ -131,7 +137,7 @@ class _Stream(asyncio.Protocol):
 
 
 class Link:
-    """A WebSocket to `/api/v1/worker/link` that stays; at first the `stream`, where there is one."""
+    """A WebSocket to `/api/v1/worker/link` that stays; at first a pair of sockets where there is a `door`."""
 
     def __init__(
         self,
@@ -139,7 +145,7 @@ class Link:
         headers: Mapping[str, str],
         context: ssl.SSLContext | None,
         peer: Peer,
-        stream: socket.socket | None = None,
+        door: socket.socket | None = None,
     ) -> None:
         scheme, _, rest = url.partition("://")
         self._url = f"{'wss' if scheme == 'https' else 'ws'}://{rest}"
@@ -148,7 +154,7 @@ class Link:
         self._peer = peer
         self._outbox: list[bytes] = []
         self._socket: _Connection | _Stream | None = None
-        self._stream = stream
+        self._door = door
         self.is_open = False
 
     def send(self, frame: bytes) -> None:
@@ -161,9 +167,9 @@ class Link:
 
     async def run(self) -> None:
         """Keep the link open until cancelled."""
-        if self._stream is not None:
+        if self._door is not None:
             try:
-                await self._serve_stream(self._stream)
+                await self._serve_stream(self._door)
             finally:
                 self._close()
         pause = _SHORTEST
@@ -211,11 +217,14 @@ class Link:
             if not isinstance(closed, websockets.ConnectionClosedOK):
                 raise
 
-    async def _serve_stream(self, sock: socket.socket) -> None:
-        """Speak over a socket whose other end the server has, which has started us, until it breaks."""
-        sock.setblocking(False)
+    async def _serve_stream(self, door: socket.socket) -> None:
+        """Speak over a pair of sockets with the server that has started us, until it breaks."""
         loop = asyncio.get_running_loop()
-        _, stream = await loop.create_unix_connection(lambda: _Stream(self._read), sock=sock)
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        door.setblocking(False)
+        await _pass_through(door, {}, theirs)
+        _, stream = await loop.create_unix_connection(lambda: _Stream(self._read), sock=ours)
         self._socket = stream
         stream.put(wire.encode(self._peer.hello()))
         try:
@@ -223,6 +232,11 @@ class Link:
             logger.info("link.failed", error="the stream has ended")
         finally:
             stream.end()
+
+    @property
+    def hand(self) -> Hand | None:
+        """What hands a session's process to the server, which then speaks to it itself, where it can."""
+        return partial(_hand, self._door) if isinstance(self._socket, _Stream) and self._door else None
 
     def _read(self, message: bytes) -> None:
         for raw in _split(message):
@@ -245,6 +259,24 @@ class Link:
         if self.is_open:
             self.is_open = False
             self._peer.lost()
+
+
+async def _hand(door: socket.socket, session_id: str, epoch: int, sock: socket.socket) -> None:
+    await _pass_through(door, {"sid": session_id, "ep": epoch}, sock)
+
+
+async def _pass_through(door: socket.socket, about: Mapping[str, Any], sock: socket.socket) -> None:
+    """Pass our end of a socket through a door, and close it here; wait while the door is full.
+
+    Raises:
+        OSError: The server is gone.
+    """
+    with sock:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                socket.send_fds(door, [json.dumps(about).encode()], [sock.fileno()])
+                return
+            await asyncio.sleep(0.001)
 
 
 def _split(message: bytes) -> Iterator[bytes]:

@@ -66,7 +66,7 @@ class Options:
         data_dir: Builds, environments and working directories; nothing of it is needed for long.
         slots: Sessions at once; 0 means free memory / 64 MB, at most 200.
         private: What sessions must not see, beside `data_dir`.
-        stream: A socket whose other end the server has, where it has started us.
+        door: Where it has started us, the socket through which the server gets others from us.
     """
 
     server_url: str
@@ -77,7 +77,7 @@ class Options:
     require_isolation: bool = False
     ca_file: Path | None = None
     private: tuple[Path, ...] = ()
-    stream: socket.socket | None = None
+    door: socket.socket | None = None
 
 
 def run(
@@ -91,7 +91,7 @@ def run(
     ca_file: Path | None = None,
     private_dirs: Sequence[Path] = (),
     parent: int | None = None,
-    stream: socket.socket | None = None,
+    door: socket.socket | None = None,
 ) -> int:
     """Run a worker until SIGTERM or SIGINT, see `Options`; return its exit status.
 
@@ -113,7 +113,7 @@ def run(
         require_isolation=require_isolation,
         ca_file=ca_file,
         private=tuple(private_dirs),
-        stream=stream,
+        door=door,
     )
     isolation.hide_memory()
     return uvloop.run(_Life(options).main())
@@ -146,8 +146,8 @@ class _Life:
             if mode == "none":
                 _lament(required=options.require_isolation or config.isolation_required)
             supervisor = await self._supervisor(client, mode, place, stack)
-            link = Link(client.url("link"), client.headers, client.context, supervisor, options.stream)
-            supervisor.connect(link.send)
+            link = Link(client.url("link"), client.headers, client.context, supervisor, options.door)
+            supervisor.connect(link.send, lambda: link.hand)
             await stack.enter_async_context(tasks.kept("link", link.run))
             await stack.enter_async_context(tasks.kept("report", partial(_report, supervisor)))
             try:

@@ -18,6 +18,8 @@ from ninelives_server import log
 from ninelives_server.worker import dumps
 from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.client import Client
+from ninelives_server.worker.handed import Handed
+from ninelives_server.worker.link import Hand
 from ninelives_server.worker.relay import Relay
 from ninelives_server.worker.tail import Tail
 from ninelives_server.worker.zygotes import Bounds, End, Zygote, ZygoteLost
@@ -58,6 +60,11 @@ class Claim:
     wall_left: float | None = None
     may_decline: bool = False
     must_begin: bool = False
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Which attempt this is."""
+        return self.session_id, self.epoch
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -107,18 +114,15 @@ class Outcome:
 class Running:
     """A session that this worker holds."""
 
-    def __init__(self, claim: Claim, client: Client, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, claim: Claim, client: Client, send: Callable[[bytes], None], hand: Hand | None = None
+    ) -> None:
+        """Begin to hold it; `hand` where its process is to speak to the server itself."""
         self.claim = claim
         self._client = client
         self._send = send
         loop = asyncio.get_running_loop()
-        self.relay = Relay(
-            claim.session_id,
-            claim.epoch,
-            send=send,
-            upload=lambda value: client.put_blob(value, claim.session_id, claim.epoch),
-            download=lambda name: client.blob(name, claim.session_id, claim.epoch),
-        )
+        self.relay = _relay(claim, client, send) if hand is None else Handed(*claim.key, hand)
         self._verdict: asyncio.Future[Outcome] = loop.create_future()
         self._died: bytes | None = None
         self._begin: bytes | None = None
@@ -135,6 +139,11 @@ class Running:
     def key(self) -> dict[str, Any]:
         """Name and epoch, as frames carry them."""
         return {"sid": self.claim.session_id, "ep": self.claim.epoch}
+
+    @property
+    def is_handed(self) -> bool:
+        """Whether its process speaks to the server itself, or is going to: it cannot without this link."""
+        return isinstance(self.relay, Handed)
 
     async def run(
         self,
@@ -236,15 +245,16 @@ class Running:
         if self.claim.must_begin:  # while the process gets ready
             self._begin = wire.encode({"t": "begin", **self.key})
             self._send(self._begin)
-        loop = asyncio.get_running_loop()
         ours.setblocking(False)
-        await loop.create_unix_connection(lambda: self.relay, sock=ours)
+        await self.relay.attach(ours)
         await self._tail.attach(output)
         feed = asyncio.create_task(self._feed(start))
         watch = asyncio.create_task(self._leave())
         try:
             end = await self._await_end(ended)
-            await self.relay.closed  # what it sent before it ended is in the socket still
+            feed.cancel()
+            await asyncio.wait({feed})
+            await self.relay.left()  # what it sent before it ended is in the socket still
             await self._tail.ended(patience=1.0)
             return end
         finally:
@@ -267,12 +277,11 @@ class Running:
     async def _feed(self, start: bytes) -> None:
         """Give the process its start document and its journal."""
         claim = self.claim
-        self.relay.write(start)
+        await self.relay.give(start)
         if claim.records:
             try:
                 async for piece in self._client.journal(claim.session_id, claim.epoch):
-                    self.relay.write(piece)
-                    await self.relay.drained()
+                    await self.relay.give(piece)
             except Exception as error:  # noqa: BLE001  # the root of a task
                 logger.warning("journal.lost", session_id=claim.session_id, error=type(error).__name__)
                 self.relay.broken = "its journal could not be read from the server"
@@ -283,8 +292,7 @@ class Running:
             if self.killed:  # whoever had it killed may give it to somebody else: nothing of it has run
                 return
         self._was_let_go = True
-        self.relay.write(wire.encode({"t": "go"}))
-        self.relay.open()
+        await self.relay.let_go()
 
     def _kill_process(self) -> None:
         if self._zygote is not None:
@@ -337,6 +345,12 @@ class Running:
         self._send(self._died)
         await self._verdict
 
+    def lost(self) -> None:
+        """Learn that the link is broken."""
+        if self.is_handed:
+            self.kill(SHUTDOWN["reason"])
+        self.relay.lost()
+
     async def unless_killed(self, future: "asyncio.Future[T]") -> T:
         """Wait for something; it is given up where the session is killed meanwhile.
 
@@ -359,3 +373,12 @@ class Running:
             if secret:
                 text = text.replace(secret, "***")
         return text
+
+
+def _relay(claim: Claim, client: Client, send: Callable[[bytes], None]) -> Relay:
+    return Relay(
+        *claim.key,
+        send=send,
+        upload=lambda value: client.put_blob(value, *claim.key),
+        download=lambda name: client.blob(name, *claim.key),
+    )

@@ -24,6 +24,7 @@ from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.checks import Checker
 from ninelives_server.worker.client import Client, Refused
 from ninelives_server.worker.environments import Environment, Environments
+from ninelives_server.worker.link import Hand
 from ninelives_server.worker.pool import Zygotes
 from ninelives_server.worker.sessions import SHUTDOWN, Claim, Full, Outcome, Running, Stopped
 from ninelives_server.worker.zygotes import ZygoteLost
@@ -104,6 +105,7 @@ class Supervisor:
         self._claims: dict[str, tuple[bytes, asyncio.Future[Running | None]]] = {}
         self._preparing: dict[str, Preparing] = {}
         self._send: Callable[[bytes], None] = lambda _: None
+        self._hand: Callable[[], Hand | None] = lambda: None
         self._watchdog: asyncio.TimerHandle | None = None
         self._left = asyncio.Event()
         self._given: set[asyncio.Task[None]] = set()
@@ -114,9 +116,10 @@ class Supervisor:
         self.on_room: Callable[[], None] = lambda: None
         self.is_stopping = False
 
-    def connect(self, send: Callable[[bytes], None]) -> None:
-        """Say where frames go; the watch over the link begins."""
+    def connect(self, send: Callable[[bytes], None], hand: Callable[[], Hand | None] = lambda: None) -> None:
+        """Say where frames go, and what hands processes to the server; the watch over the link begins."""
         self._send = send
+        self._hand = hand
         self.lost()
 
     @property
@@ -192,6 +195,8 @@ class Supervisor:
         """Start to count the time without a link."""
         self._left.set()
         self._checker.forget()
+        for running in self._running.values():
+            running.lost()
         if self._watchdog is not None:
             self._watchdog.cancel()
         self._watchdog = asyncio.get_running_loop().call_later(self._patience, self._despair)
@@ -220,7 +225,7 @@ class Supervisor:
 
     def _hold(self, claim: Claim) -> Running:
         """Begin to run a session; here, not in a task: the server's next frame may be for it already."""
-        running = Running(claim, self._parts.client, self._transmit)
+        running = Running(claim, self._parts.client, self._transmit, self._hand())
         running.former = self._running.get(claim.session_id)
         self._running[claim.session_id] = running
         return running

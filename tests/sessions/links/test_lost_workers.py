@@ -99,6 +99,7 @@ async def test_a_worker_that_is_lost_during_an_outage_loses_its_sessions_after_i
         journal=world.journal,
         tokens=tokens,
         scheduler=scheduler,
+        keep=world.keep,
         grace=0.05,
         silent=0.5,
         beat=0.05,
@@ -134,6 +135,7 @@ async def test_an_outage_makes_no_worker_silent(world: World, scheduler: Schedul
         journal=world.journal,
         tokens=tokens,
         scheduler=scheduler,
+        keep=world.keep,
         silent=3.0,
         beat=0.05,
     )

@@ -1,8 +1,8 @@
 """Project code can write anything to its session's socket: that is its own session's end, and nobody else's.
 
-Two sessions on one link, with the worker's real relays and the server's real link between their sockets and
-the database. One says nonsense; it is refused in words that people read, and the other one's record is
-committed right after.
+Two sessions on one link, and between their sockets and the database the worker's real relays with the server's
+real link, or only the latter. One says nonsense; it is refused in words that people read, and the other one's
+record is committed right after.
 """
 
 import asyncio
@@ -19,12 +19,14 @@ from world import World
 from ninelives.run import wire
 from ninelives_server.model.events import NewEvent
 from ninelives_server.model.sessions import SessionState
+from ninelives_server.sessions.direct import Directs
 from ninelives_server.sessions.records import Put
 from ninelives_server.sessions.values import Data
 from ninelives_server.store import inbox
 from ninelives_server.store.core import Store
 from ninelives_server.vault.vault import Vault
 from ninelives_server.worker.relay import Relay
+from ninelives_server.worker.session_socket import SessionSocket
 
 pytestmark = pytest.mark.store
 PATIENCE = 30  # seconds
@@ -37,13 +39,13 @@ async def world(database: Store, vault: Vault) -> World:
 
 
 class Wire:
-    """A session's process: the far end of the socket that a relay reads."""
+    """A session's process: the far end of the socket that we read."""
 
     def __init__(
-        self, sid: str, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, sid: str, near: SessionSocket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.session_id = sid
-        self.relay = relay
+        self.near = near
         self._reader = reader
         self._writer = writer
 
@@ -60,11 +62,12 @@ class Wire:
 
 
 class Link:
-    """A worker with one link for all its sessions."""
+    """A worker with one link for all its sessions; `directs` where their processes speak to the server itself."""
 
-    def __init__(self, world: World, worker: FakeWorker) -> None:
+    def __init__(self, world: World, worker: FakeWorker, directs: Directs | None) -> None:
         self.world = world
         self.worker = worker
+        self.directs = directs
         self.relays: dict[str, Relay] = {}
         self.killed: dict[str, str] = {}
         self._good: Wire
@@ -85,12 +88,17 @@ class Link:
             raise AssertionError(name)
 
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        relay = Relay(sid, epoch, send=self.worker.link.receive, upload=upload, download=download)
-        await asyncio.get_running_loop().create_unix_connection(lambda: relay, sock=ours)
-        relay.open()
-        self.relays[sid] = relay
-        return Wire(sid, relay, *await asyncio.open_unix_connection(sock=theirs))
+        if self.directs is not None:
+            await self.directs.adopt(sid, epoch, ours)
+            near: SessionSocket = self.directs._all[sid, epoch]
+        else:
+            near = relay = Relay(sid, epoch, send=self.worker.link.receive, upload=upload, download=download)
+            await relay.attach(ours)
+            await relay.let_go()
+            self.relays[sid] = relay
+        made = Wire(sid, near, *await asyncio.open_unix_connection(sock=theirs))
+        assert (await made.hear()).type == "go"
+        return made
 
     async def pump(self) -> None:
         """Hand the server's frames to the sessions' relays, as a worker does."""
@@ -113,12 +121,12 @@ class Link:
         assert not self.worker.link.is_closed
 
 
-@pytest.fixture
-async def link(world: World) -> AsyncIterator[Link]:
+@pytest.fixture(params=["relayed", "direct"])
+async def link(world: World, request: pytest.FixtureRequest) -> AsyncIterator[Link]:
     async with serving(world, Scheduler(), Tokens(), silent=3600) as links:
         worker = FakeWorker(links)
         await worker.hello({"slots": 10_000})
-        link = Link(world, worker)
+        link = Link(world, worker, worker.link.open_directly() if request.param == "direct" else None)
         await link.begin()
         pump = asyncio.create_task(link.pump())
         yield link
@@ -126,6 +134,8 @@ async def link(world: World) -> AsyncIterator[Link]:
         await asyncio.gather(pump, return_exceptions=True)
         for relay in link.relays.values():
             relay.close()
+        if link.directs is not None:
+            link.directs.close()
 
 
 def head_of(kind: str, /, **changes: Any) -> dict[str, Any]:
@@ -288,7 +298,7 @@ async def test_what_nobody_can_read_ends_its_session_only(world: World, link: Li
         bad.say(told(head), body)
 
         await link.carries_on()
-        assert not bad.relay.broken, shown(head)
+        assert not bad.near.broken, shown(head)
         error = await error_of(world, bad.session_id)
         assert error["type"] == "BrokenFrame", (shown(head), error)
         assert f"a frame {head['t']!r}: " in error["message"], shown(head)
@@ -305,7 +315,7 @@ async def test_what_is_none_of_a_sessions_ends_its_process_only(link: Link):
 
         await link.carries_on()
         assert await bad.hear() is None
-        assert bad.relay.broken.startswith("it sent a frame"), shown(head)
+        assert bad.near.broken.startswith("it sent a frame"), shown(head)
 
 
 async def test_a_call_that_makes_no_sense_is_answered_by_an_error(world: World, link: Link):
@@ -412,13 +422,13 @@ async def test_half_of_an_emoji_reaches_a_session(world: World, link: Link):
 async def test_who_says_too_often_whether_it_waits_is_heard_now_and_then(world: World, link: Link):
     """Nobody answers that, so a process could fill the link; its last word counts."""
     bad = await link.session()
-    passed, receive = [], link.worker.link.receive
+    passed, forward = [], bad.near._forward
 
-    def counted(data: bytes) -> None:
-        passed.append(data)
-        receive(data)
+    def counted(*frame: Any) -> bytes:
+        passed.append(frame)
+        return forward(*frame)
 
-    bad.relay._send = counted
+    bad.near._forward = counted
     for count in range(1000):
         bad.say(told(head_of("waiting", is_waiting=count % 2 == 0)))
     bad.say(told(head_of("waiting", is_waiting=True)))
@@ -438,7 +448,7 @@ async def test_a_number_of_a_frame_is_used_once(link: Link):
         bad.say(told(head_of("record", n=n)), b"value")
 
     await link.carries_on()
-    assert bad.relay.broken == "it used the number 1 for two frames"
+    assert bad.near.broken == "it used the number 1 for two frames"
 
 
 async def test_what_breaks_us_counts_as_a_death(world: World, link: Link, monkeypatch: pytest.MonkeyPatch):

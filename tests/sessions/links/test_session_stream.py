@@ -1,7 +1,11 @@
-"""The link of a worker that its server has started: frames over a pair of sockets."""
+"""The link of a worker that its server has started: frames over a pair of sockets, and its sessions' processes.
+
+They come through a door, as `sessions.stream` says.
+"""
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 
@@ -18,7 +22,10 @@ from ninelives_server.store import sessions
 class Far:
     """The worker's end."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, door: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.door = door
         self._reader = reader
         self.writer = writer
 
@@ -43,11 +50,21 @@ class Far:
 
 @pytest.fixture
 async def far(links: Links) -> AsyncIterator[Far]:
-    ours, theirs = socket.socketpair()
-    await stream.carry(links, ours)
-    reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    yield Far(reader, writer)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    door = stream.Door(links, ours)
+    near, end = socket.socketpair()
+    hand_over(theirs, end)
+    reader, writer = await asyncio.open_unix_connection(sock=near)
+    yield Far(theirs, reader, writer)
     writer.close()
+    door.close()
+    ours.close()
+    theirs.close()
+
+
+def hand_over(door: socket.socket, sock: socket.socket, **about: object) -> None:
+    with sock:
+        socket.send_fds(door, [json.dumps(about).encode()], [sock.fileno()])
 
 
 async def test_a_worker_runs_a_session_over_it(far: Far, world: World):
