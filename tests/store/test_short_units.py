@@ -83,7 +83,7 @@ class SlowDisk:
         self._lite = lite
 
     def commit(self) -> None:
-        time.sleep(0.05)
+        time.sleep(0.1)
         self._lite.commit()
 
     def __getattr__(self, name: str) -> object:
@@ -102,6 +102,23 @@ async def test_a_slow_disk_is_left_to_the_thread_until_it_is_fast_again(
     assert slow == [HERE, "store-writer", "store-writer"]
     assert after[0] == "store-writer"
     assert HERE in after
+
+
+async def test_the_thread_that_writes_says_nothing_of_the_disk(
+    sqlite: Store, monkeypatch: pytest.MonkeyPatch
+):
+    """It waits for the interpreter's lock as well, the longer the more the loop has to do."""
+    found = sqlite_file.driver_of
+
+    def slow_in_the_thread(connection: object) -> object:
+        lite = found(connection)
+        return lite if threading.current_thread().name == HERE else SlowDisk(lite)
+
+    monkeypatch.setattr(sqlite_file, "driver_of", slow_in_the_thread)
+    for _ in range(3):
+        await sqlite.write(thread)
+
+    assert await sqlite.write(thread, is_short=True) == HERE
 
 
 async def test_while_another_process_writes_the_loop_goes_on(sqlite: Store, tmp_path: Path):

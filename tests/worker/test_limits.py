@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,22 @@ async def test_a_session_within_its_limits_runs_to_its_end(real: Bench, server: 
     outcome = await real.run("ses_1")
 
     assert (outcome.name, json.loads(row.result or b"")) == ("finished", 45), row.deaths
+
+
+async def test_a_session_lets_the_server_finish_first(real: Bench, server: FakeServer) -> None:
+    """A batch job by sched(7), its children too: it gets its share, but interrupts nobody to get it at once."""
+    code = (
+        "import os, subprocess, sys, ninelives\n"
+        "@ninelives.step\n"
+        "def policies():\n"
+        "    ask = [sys.executable, '-c', 'import os; print(os.sched_getscheduler(0))']\n"
+        "    child = subprocess.run(ask, check=True, capture_output=True, text=True).stdout\n"
+        "    return [os.sched_getscheduler(0), int(child)]\n"
+        "def main(event):\n"
+        "    return policies()\n"
+    )
+    row = server.add("ses_1", code, **_START)
+
+    await real.run("ses_1")
+
+    assert json.loads(row.result or b"") == [os.SCHED_BATCH, os.SCHED_BATCH], row.deaths

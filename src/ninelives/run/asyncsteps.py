@@ -13,6 +13,7 @@ from ninelives.errors import NotSupported
 from ninelives.host import Function, Mark
 from ninelives.run.codec import Outcome
 from ninelives.run.core import ABANDONED, STARTED
+from ninelives.run.digest import SCALARS
 from ninelives.run.loops import SessionLoop
 from ninelives.run.scope import current
 from ninelives.run.stepping import AWAITED, PENDING, Inside, Step, Stepping, handed_out, interruption
@@ -205,7 +206,10 @@ class Pending:
 
 def is_awaitable(value: Any) -> bool:
     """Tell whether what a plain function returned does its work when it is awaited."""
-    return hasattr(type(value), "__await__") and not isinstance(value, asyncio.Future | Pending)
+    cls = type(value)
+    if cls in SCALARS:
+        return False
+    return hasattr(cls, "__await__") and not isinstance(value, asyncio.Future | Pending)
 
 
 def _is_coroutine(value: Any) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from ninelives.run import calltable, memory, reducers
-from ninelives.run.digest import Digests, TooLarge, fields_of, type_name
+from ninelives.run.digest import SCALARS, Digests, TooLarge, fields_of, type_name
 
 #: Larger arguments are not compared. bytes of canonical form
 _LIMIT = 1_000_000
@@ -25,7 +25,6 @@ _CONTENTS = (list, dict, set, bytearray, deque)
 #: What they hold is no part of their fields.
 _BUFFERS = (io.BytesIO, io.StringIO, array)
 _BUILTIN = frozenset({*_CONTENTS, tuple})
-_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 #: Receivers whose pickle is larger are not compared. bytes
 _RECEIVER_LIMIT = 256_000
@@ -167,7 +166,9 @@ def track(
     pickles: Pickles | None = None,
 ) -> Tracked | None:
     """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
-    given = [value for value in (*args, *kwargs.values()) if type(value) not in _SCALARS]
+    given = [value for value in (*args, *kwargs.values()) if type(value) not in SCALARS]
+    if not given and receiver is None:
+        return None
     roots = [value for value in given if _can_change(value, has_fields)]
     data = [] if pickles is None else [value for value in given if _holds_data(value, has_fields, pickles)]
     if receiver is not None and (
@@ -254,7 +255,7 @@ def _can_change(value: Any, has_fields: Callable[[type], bool]) -> bool:
 
 
 def _walk(value: Any, found: list[Any], seen: set[int], has_fields: Callable[[type], bool]) -> None:
-    if type(value) in _SCALARS or id(value) in seen or len(found) > _MOST:
+    if type(value) in SCALARS or id(value) in seen or len(found) > _MOST:
         return
     if isinstance(value, tuple):
         parts: Iterable[Any] = value

@@ -125,8 +125,11 @@ class Codec:
 
     def _plain(self, value: Any) -> Outcome | None:
         try:
-            body = reducers.dumps(value)
-            again = value if type(value) in _ATOMS else pickle.loads(body)
+            if type(value) in _ATOMS:
+                body, again = pickle.dumps(value, 5), value
+            else:
+                body = reducers.dumps(value)
+                again = pickle.loads(body)
         except Exception:
             return None
         if self._hides_secret(value, body):

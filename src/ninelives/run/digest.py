@@ -26,7 +26,8 @@ from ninelives.run.masking import Masks
 STANDS_FOR = "__ninelives_stands_for__"
 
 _NOTHING = Masks()
-_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+#: Of these nothing can be changed, called or awaited, and none is live.
+SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class TooLarge(Exception):
@@ -126,7 +127,7 @@ class _Writer:
 
     def put(self, value: Any) -> None:
         cls = type(value)
-        if self._live is not None and cls not in _SCALARS:
+        if self._live is not None and cls not in SCALARS:
             form = self._live(value)
             if form is not None:
                 self.data(b"?", form.encode())

@@ -36,6 +36,7 @@ class Step:
     """One call that is a step, with its key taken."""
 
     __slots__ = (
+        "all_args",
         "args",
         "began",
         "digest",
@@ -56,6 +57,8 @@ class Step:
         self.name = name
         self.mark = mark
         self.args = args
+        #: With those that the callable brings: its receiver, a partial's own.
+        self.all_args = _all_args(fn, args)
         self.kwargs = kwargs
         self.strand: Strand
         self.n = 0
@@ -113,7 +116,7 @@ class Stepping:
         core = self._core
         step.strand = strand
         step.n, step.record = core.take(strand)
-        args = _all_args(step.fn, step.args)
+        args = step.all_args
         step.digest = core.digests.of_call(step.name, args, step.kwargs)
         receiver = None if len(args) == len(step.args) else self._receiver(args[0])
         has_fields = core.classifier.is_user_class
@@ -154,7 +157,7 @@ class Stepping:
 
     def _note_receiver(self, step: Step, is_lost: bool | None, seq: int) -> None:
         """Note whether a step that is replayed left its receiver in a state that ended with its process."""
-        args = _all_args(step.fn, step.args)
+        args = step.all_args
         if is_lost is not None and args:
             self._registry.left(args[0], f"{step.name} (record {seq})" if is_lost else None)
 
@@ -163,7 +166,7 @@ class Stepping:
 
         A connection, with the functions that it was given.
         """
-        args = _all_args(step.fn, step.args)
+        args = step.all_args
         if not args or not live.is_placeholder(args[0]):
             return
         method = step.name.rpartition(".")[2]
@@ -188,7 +191,7 @@ class Stepping:
 
     def _on_directory(self, step: Step) -> None:
         """Note that a temporary directory, which is there again for the rest of the code, was removed."""
-        args = _all_args(step.fn, step.args)
+        args = step.all_args
         if args and live.is_placeholder(args[0]) and step.name.endswith((".__exit__", ".cleanup")):
             live.lost_of(args[0]).was_left()
 
@@ -230,7 +233,7 @@ class Stepping:
         args, kwargs = step.args, step.kwargs
         if step.name.endswith((".close", ".__exit__")):
             self._note_receiver(step, False, 0)
-        self._registry.see_there(_all_args(step.fn, args))
+        self._registry.see_there(step.all_args)
         if self._registry.has_placeholders:
             if _only_leaves(step):
                 return _nothing() if inspect.iscoroutinefunction(step.fn) else None
@@ -258,7 +261,7 @@ class Stepping:
 
     def _with_states(self, step: Step, outcome: Outcome) -> Outcome:
         """Add how live values are after the step: their attributes, where files stand, open transactions."""
-        args = _all_args(step.fn, step.args)
+        args = step.all_args
         states = {}
         if self._registry:
             states = self._registry.states(args, queries.touch(step.name, step.args, step.kwargs))

@@ -39,10 +39,6 @@ T = TypeVar("T")
 
 logger = log.get(__name__)
 
-#: Where the disk takes longer than this for a commit, on the average, all are left to the thread. seconds
-_SHORT = 0.002
-#: The average goes over about so many commits.
-_AVERAGED = 10
 #: What callers are told by then.
 _WRITER_GONE = "the thread that writes to the database has died, and the server ends; try again in a moment"
 #: All notices of a unit at once.
@@ -164,7 +160,7 @@ class SqliteStore:
         self._connection = self._engine.connect()
         sqlite_file.driver_of(self._connection).execute("PRAGMA busy_timeout=0")
         self._writing = threading.Lock()
-        self._seconds = 0.0  # that the disk takes for a commit, on the average
+        self._pace = sqlite_file.Pace()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -191,14 +187,14 @@ class SqliteStore:
 
         That is while there are others, or somebody else writes to the file, and where the disk is slow.
         """
-        if self._unsettled or self._failure is not None or self._seconds > _SHORT:
+        if self._unsettled or self._failure is not None or self._pace.is_slow():
             return False
         if not self._writing.acquire(blocking=False):
             return False
         try:
             if not sqlite_file.begun(sqlite_file.driver_of(self._connection), patience=0):
                 return False
-            self._commit([unit])
+            self._pace.note(self._commit([unit]))
         finally:
             self._writing.release()
         unit.settle(self.notices)
@@ -290,16 +286,17 @@ class SqliteStore:
         else:
             self._commit(group)
 
-    def _commit(self, group: list[_Unit]) -> None:
-        """Run the units of a transaction that has begun, and commit it."""
+    def _commit(self, group: list[_Unit]) -> float:
+        """Run the units of a transaction that has begun, and commit it; return the seconds of the latter."""
         connection = self._connection
         lite = sqlite_file.driver_of(connection)
+        took = 0.0
         try:
             for unit in group:
                 self._try(connection, lite, unit, alone=len(group) == 1)
             began = time.perf_counter()
             lite.commit()
-            self._seconds += (time.perf_counter() - began - self._seconds) / _AVERAGED
+            took = time.perf_counter() - began
             for unit in group:
                 unit.is_committed = True
         except BaseException as error:  # noqa: BLE001 - each unit's caller is told
@@ -310,6 +307,7 @@ class SqliteStore:
         finally:
             # SQLAlchemy has a transaction of its own in mind where a unit has used it.
             connection.rollback()
+        return took
 
     def _try(self, connection: sa.Connection, lite: sqlite3.Connection, unit: _Unit, *, alone: bool) -> None:
         """Run a unit; where it fails, undo it and nothing else. One that is alone needs no savepoint."""

@@ -10,6 +10,13 @@ import sqlalchemy as sa
 #: How long somebody waits for others that write to the same file. seconds
 BUSY_SECONDS = 30
 _BUSY_PAUSE = 0.01  # seconds
+#: Where the disk takes longer than this for a commit, on the average, the event loop waits for none: as long
+#: as another thread may have to wait for the interpreter's lock (`sys.getswitchinterval`). seconds
+_SHORT = 0.005
+#: The average goes over about so many commits.
+_AVERAGED = 10
+#: While the disk is slow, one unit of so many is committed in the event loop, to see whether it still is.
+_LOOK_EVERY = 50
 
 
 def _pragmas(connection: Any, _record: Any) -> None:
@@ -63,6 +70,29 @@ def begun(lite: sqlite3.Connection, *, patience: float) -> bool:
             time.sleep(_BUSY_PAUSE)
         else:
             return True
+
+
+class Pace:
+    """How fast the disk is, by the commits in the event loop's thread.
+
+    In another thread that cannot be told from waiting for the interpreter's lock, which takes up to 5 ms.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0  # on the average
+        self._left = 0
+
+    def is_slow(self) -> bool:
+        """Tell whether a short unit is left to the thread that writes; now and then one looks again."""
+        if self._seconds <= _SHORT:
+            return False
+        self._left = (self._left + 1) % _LOOK_EVERY
+        return self._left != 0
+
+    def note(self, seconds: float) -> None:
+        """Note how long a commit took."""
+        was_slow = self._seconds > _SHORT
+        self._seconds = seconds if was_slow else self._seconds + (seconds - self._seconds) / _AVERAGED
 
 
 def driver_of(connection: sa.Connection) -> sqlite3.Connection:

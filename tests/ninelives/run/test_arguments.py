@@ -9,7 +9,7 @@ import pytest
 
 from ninelives import arguments
 from ninelives.run import wire
-from ninelives_server.worker import relay
+from ninelives_server.worker import session_socket
 
 CALLS = {
     "set_value": 'ninelives.set_value("k", VALUE)',
@@ -110,7 +110,7 @@ def test_what_is_allowed_passes_the_socket():
     head = {"t": "call", "i": 1, "args": arguments.plain("store.set", {"key": "k", "value": [deep]})}
     text = wire.encode({**head, "preview": {"args": ["x" * 10_000]}})
 
-    assert relay._header(text[8:]) is not None
+    assert session_socket._header(text[8:]) is not None
     with pytest.raises(TypeError, match="90 levels"):
         arguments.plain("store.set", {"value": [[deep]]})
 
