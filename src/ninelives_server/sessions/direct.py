@@ -143,7 +143,9 @@ class Directs:
         )
         sock.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: direct, sock)
-        if self.is_stopping:
+        if self.is_closed:  # meanwhile
+            direct.close()
+        elif self.is_stopping:
             self._stop(direct)
 
     def _lose(self, direct: Direct) -> None:

@@ -290,6 +290,17 @@ async def test_a_worker_that_is_gone_takes_its_processes_along(direct: Direct, l
     assert await process.said() == ""
 
 
+async def test_a_process_that_comes_while_its_worker_goes_is_hung_up_on(world: World, direct: Direct):
+    """Nobody would read what it says."""
+    other = await world.session()
+    later = Direct(world, direct.worker, other.id, await direct.worker.claim(other.id))
+    coming = asyncio.create_task(later.hand_over())
+    await asyncio.sleep(0)
+    direct.worker.link.directs.close()
+
+    assert await (await coming).said(but="go") == ""
+
+
 async def test_its_session_is_given_to_others_when_it_dies(
     direct: Direct, world: World, scheduler: Scheduler
 ):
