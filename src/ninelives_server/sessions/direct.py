@@ -48,6 +48,7 @@ class Direct(SessionSocket):
         take: Callable[[Op], None],
         keep: Keep,
         gone: Callable[["Direct"], None],
+        is_orphan: Callable[[], bool],
         clock: Clock,
     ) -> None:
         super().__init__(self._store)
@@ -55,6 +56,7 @@ class Direct(SessionSocket):
         self._take = take
         self._keep = keep
         self._gone = gone
+        self._is_orphan = is_orphan
         self._clock = clock
         self.closed.add_done_callback(lambda _: self._leave())
 
@@ -62,6 +64,16 @@ class Direct(SessionSocket):
         """Let the session run."""
         super().connection_made(transport)
         self.write(_GO)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the process, unless its worker was killed: it is about to be, too.
+
+        What a step comes to in its last milliseconds may be worth nothing without it: an open response.
+        """
+        if self._is_orphan():
+            self.close()
+        else:
+            super().data_received(data)
 
     def _forward(self, head: dict[str, Any], header: bytes, body: bytes) -> bytes:
         head["sid"], head["ep"] = self.key
@@ -110,6 +122,7 @@ class Directs:
         take: Callable[[Op], None],
         send: Send,
         keep: Keep,
+        is_dead: Callable[[], bool],
         clock: Clock,
     ) -> None:
         """Begin without any.
@@ -119,12 +132,14 @@ class Directs:
             take: Gets what they ask for.
             send: Sends frames to the worker.
             keep: Stores large values.
+            is_dead: Tells whether the worker was killed.
             clock: For what has no time of its own.
         """
         self._holds = holds
         self._take = take
         self._send = send
         self._keep = keep
+        self._is_dead = is_dead
         self._clock = clock
         self._all: dict[tuple[str, int], Direct] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +154,12 @@ class Directs:
             self._send("gone", sid=session_id, ep=epoch, why="")
             return
         direct = self._all[key] = Direct(
-            *key, take=self._take, keep=self._keep, gone=self._lose, clock=self._clock
+            *key,
+            take=self._take,
+            keep=self._keep,
+            gone=self._lose,
+            is_orphan=self._is_dead,
+            clock=self._clock,
         )
         sock.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: direct, sock)

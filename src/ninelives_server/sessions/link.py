@@ -188,11 +188,16 @@ class Link:
         if self.directs is None or not self.directs.say(session_id, epoch, kind, body, head):
             self.send(kind, body, sid=session_id, ep=epoch, **head)
 
-    def open_directly(self) -> Directs:
-        """Have the worker's processes speak to us themselves, from the first one on."""
+    def open_directly(self, is_dead: Callable[[], bool] = lambda: False) -> Directs:
+        """Have the worker's processes speak to us themselves, until it `is_dead`."""
         parts = self._parts
         self.directs = Directs(
-            holds=self.holds, take=self._do, send=self.send, keep=parts.keep, clock=parts.clock
+            holds=self.holds,
+            take=self._do,
+            send=self.send,
+            keep=parts.keep,
+            is_dead=is_dead,
+            clock=parts.clock,
         )
         return self.directs
 

@@ -11,17 +11,20 @@ import asyncio
 import contextlib
 import json
 import socket
+import struct
 from collections.abc import Coroutine
 from typing import Any, cast
 
 from ninelives.run import wire
 from ninelives_server import log
 from ninelives_server.sessions.links import Links
+from ninelives_server.sessions.mortal import Mortal
 
 logger = log.get(__name__)
 
 #: What comes with a socket is short. bytes
 _ABOUT = 1024
+_UCRED = struct.Struct("3i")
 
 
 class Door:
@@ -57,7 +60,7 @@ class Door:
             assert self._stream.link.directs is not None
             await self._stream.link.directs.adopt(str(about["sid"]), int(about["ep"]), sock)
             return
-        stream = self._stream = _Stream(self._links)
+        stream = self._stream = _Stream(self._links, Mortal(_pid_of_peer(sock)))
         sock.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, sock)
 
@@ -72,6 +75,12 @@ class Door:
             self._stream.link.close()
 
 
+def _pid_of_peer(sock: socket.socket) -> int:
+    """Return the id of the process that has made a pair of sockets (SO_PEERCRED, unix(7))."""
+    pid, _, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(pid)
+
+
 class _Stream(asyncio.Protocol):
     """Reads whole frames, and writes what one turn of the event loop brings together.
 
@@ -79,10 +88,11 @@ class _Stream(asyncio.Protocol):
         link: The dialogue that it carries.
     """
 
-    def __init__(self, links: Links) -> None:
+    def __init__(self, links: Links, worker: Mortal) -> None:
         self.links = links
         self.link = links.open()
-        self.link.open_directly()
+        self.link.open_directly(worker.is_dead)
+        self._worker = worker
         self.link.outbox.on_ready = self._write_soon
         self._joiner = wire.Joiner()
         self._is_full = False
@@ -118,4 +128,5 @@ class _Stream(asyncio.Protocol):
         self._write()
 
     def connection_lost(self, _error: Exception | None) -> None:
+        self._worker.close()
         self._losing = asyncio.get_running_loop().create_task(self.links.lost(self.link))

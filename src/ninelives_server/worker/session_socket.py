@@ -90,6 +90,8 @@ class SessionSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start to read the socket."""
         self._transport = cast("asyncio.Transport", transport)
+        # A process may say a lot before it reads the first of many small answers.
+        self._transport.set_write_buffer_limits(WINDOW_BYTES)
 
     def connection_lost(self, _exc: Exception | None) -> None:
         """Note that the process has closed its end."""

@@ -301,6 +301,29 @@ async def test_a_process_that_comes_while_its_worker_goes_is_hung_up_on(world: W
     assert await (await coming).said(but="go") == ""
 
 
+async def test_what_a_process_says_after_its_worker_was_killed_is_not_heard(world: World, links: Links):
+    """Its process goes as well, in milliseconds; a response that it has opened by then would be lost with it."""
+    is_dead = False
+    worker = FakeWorker(links)
+    directs = worker.link.open_directly(lambda: is_dead)
+    await worker.hello()
+    session = await world.session()
+    direct = Direct(world, worker, session.id, await worker.claim(session.id))
+    process = await direct.hand_over()
+    process.record(0)
+    assert [await process.said() for _ in range(2)] == ["go", "ack"]
+
+    is_dead = True
+    process.record(1)
+
+    assert await process.said() == ""
+    transfer = Transfer(store=world.store, vault=world.vault)
+    pieces = transfer.journal(await transfer.held(session.id))
+    assert len([frame async for piece in pieces for frame in wire.decode_all(piece)]) == 1
+    directs.close()
+    await links.lost(worker.link)
+
+
 async def test_its_session_is_given_to_others_when_it_dies(
     direct: Direct, world: World, scheduler: Scheduler
 ):
