@@ -29,7 +29,6 @@ class Server:
 def process() -> Iterator[tuple[socket.socket, socket.socket]]:
     """Our end and the process's."""
     ours, theirs = socket.socketpair()
-    ours.setblocking(False)
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -133,7 +132,7 @@ async def test_it_stands_still_when_the_server_says_so_or_it_is_gone(
     handed = Handed("ses_1", 1, Server().hand)
     await handed.attach(process[0])
     await handed.let_go()
-    standing = asyncio.create_task(handed.stood_still(0.5))
+    standing = asyncio.create_task(handed.stood_still())
     await asyncio.sleep(0.05)
     assert not standing.done()
 

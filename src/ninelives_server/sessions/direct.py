@@ -11,19 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from ninelives.run import wire
-from ninelives_server import log
 from ninelives_server.clock import Clock
 from ninelives_server.errors import DatabaseAway
 from ninelives_server.sessions import frames
 from ninelives_server.sessions.records import Op
-from ninelives_server.worker.session_socket import ANSWERS, FINAL, SessionSocket
-
-logger = log.get(__name__)
+from ninelives_server.worker.session_socket import ANSWERS, FINAL, GO, SessionSocket
 
 _AWAY = 0.5  # seconds between tries to store something in a database that is away
-#: A session whose answers are held back has finished what it does when it says nothing for this long. seconds
-_QUIET = 0.5
-_GO = wire.encode({"t": "go"})
 
 #: Stores a large value of a session: its id, epoch and value; returns the value's name.
 Keep = Callable[[str, int, bytes], Awaitable[str]]
@@ -56,6 +50,7 @@ class Direct(SessionSocket):
         self._take = take
         self._keep = keep
         self._gone = gone
+        self._has_left = False
         self._is_orphan = is_orphan
         self._clock = clock
         self.closed.add_done_callback(lambda _: self._leave())
@@ -63,7 +58,7 @@ class Direct(SessionSocket):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the session run."""
         super().connection_made(transport)
-        self.write(_GO)
+        self.write(GO)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the process, unless its worker was killed: it is about to be, too.
@@ -98,13 +93,9 @@ class Direct(SessionSocket):
 
     def _leave(self) -> None:
         """Tell, once, that it is gone and everything that it said has its answer."""
-        if self.closed.done() and not self.owes and self._gone is not _told:
-            gone, self._gone = self._gone, _told
-            gone(self)
-
-
-def _told(_direct: Direct) -> None:
-    """Stand for whoever was told already."""
+        if self.closed.done() and not self.owes and not self._has_left:
+            self._has_left = True
+            self._gone(self)
 
 
 class Directs:
@@ -198,7 +189,7 @@ class Directs:
         task.add_done_callback(self._tasks.discard)
 
     async def _tell_still(self, direct: Direct) -> None:
-        await direct.stood_still(_QUIET)
+        await direct.stood_still()
         session_id, epoch = direct.key
         self._send("still", sid=session_id, ep=epoch)
 

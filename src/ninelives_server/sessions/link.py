@@ -183,7 +183,9 @@ class Link:
         """Send a frame, together with whatever else is ready."""
         self.outbox.put(wire.encode({"t": kind, **head}, body))
 
-    def tell(self, session_id: str, epoch: int, kind: str, body: bytes = b"", /, **head: object) -> None:
+    def send_to_session(
+        self, session_id: str, epoch: int, kind: str, body: bytes = b"", /, **head: object
+    ) -> None:
         """Send a frame to a session's process."""
         if self.directs is None or not self.directs.say(session_id, epoch, kind, body, head):
             self.send(kind, body, sid=session_id, ep=epoch, **head)
@@ -367,7 +369,7 @@ class Link:
         except Exception:
             logger.exception("session.token_failed", session_id=session_id)
             value, error = None, {"type": "Transient", "message": "the server failed; its log says why"}
-        self.tell(session_id, epoch, "answer", i=i, seq=None, value=value, error=error)
+        self.send_to_session(session_id, epoch, "answer", i=i, seq=None, value=value, error=error)
 
     async def _ask_tokens(
         self, session_id: str, args: Mapping[str, Any]
@@ -394,23 +396,27 @@ class Link:
         session_id, epoch, i = op.session_id, op.epoch, getattr(op, "i", None)
         match answer:
             case records.Acked(seq):
-                self.tell(session_id, epoch, "ack", i=i, seq=seq)
+                self.send_to_session(session_id, epoch, "ack", i=i, seq=seq)
             case records.Answered(seq, value, error, body):
-                self.tell(session_id, epoch, "answer", body, i=i, seq=seq, value=value, error=error)
+                self.send_to_session(
+                    session_id, epoch, "answer", body, i=i, seq=seq, value=value, error=error
+                )
             case records.Pending(until, left):
-                self.tell(session_id, epoch, "wait", i=i, until=records.seconds_of(until), left=left)
+                self.send_to_session(
+                    session_id, epoch, "wait", i=i, until=records.seconds_of(until), left=left
+                )
             case records.Refused(reason):
                 self._refuse(session_id, epoch, i, reason)
                 self._note_failure(op, reason)
             case records.Parked() | records.Ended():
                 self._over(op, answer)
                 kind = "parked" if isinstance(answer, records.Parked) else "done_ok"
-                self.tell(session_id, epoch, kind, i=i)
+                self.send_to_session(session_id, epoch, kind, i=i)
             case records.Buried(outcome, delay):
                 self._over(op, answer)
                 self.send("died_ok", sid=session_id, ep=epoch, outcome=outcome, delay=delay)
             case records.Stay():
-                self.tell(session_id, epoch, "stay", i=i)
+                self.send_to_session(session_id, epoch, "stay", i=i)
             case records.Begun():
                 self.send("begun", sid=session_id, ep=epoch)
 
@@ -435,7 +441,7 @@ class Link:
 
     def _refuse(self, session_id: str, epoch: int, i: object, reason: str) -> None:
         if i is not None:
-            self.tell(session_id, epoch, "refuse", i=i, reason=reason)
+            self.send_to_session(session_id, epoch, "refuse", i=i, reason=reason)
         if reason in _FATAL:
             self.kill(session_id, epoch, reason)
 
@@ -464,7 +470,7 @@ class Link:
     def mail(self, session_id: str) -> None:
         """Tell a session that something has come into its inbox."""
         if (held := self.held.get(session_id)) is not None:
-            self.tell(session_id, held.epoch, "mail")
+            self.send_to_session(session_id, held.epoch, "mail")
 
     def kill(self, session_id: str, epoch: int, why: str) -> None:
         """Have a session's process killed with its whole tree."""

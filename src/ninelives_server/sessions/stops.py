@@ -130,5 +130,5 @@ class Stops:
             if link is not None:
                 if to_start:
                     until, to_start = min(until, loop.time() + grace + _TO_BEGIN), 0.0
-                link.tell(session_id, link.held[session_id].epoch, "stop", reason=reason)
+                link.send_to_session(session_id, link.held[session_id].epoch, "stop", reason=reason)
             await asyncio.sleep(min(left, _AGAIN))

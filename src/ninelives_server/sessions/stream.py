@@ -18,7 +18,7 @@ from typing import Any, cast
 from ninelives.run import wire
 from ninelives_server import log
 from ninelives_server.sessions.links import Links
-from ninelives_server.sessions.mortal import Mortal
+from ninelives_server.sessions.peer_process import PeerProcess
 
 logger = log.get(__name__)
 
@@ -60,7 +60,7 @@ class Door:
             assert self._stream.link.directs is not None
             await self._stream.link.directs.adopt(str(about["sid"]), int(about["ep"]), sock)
             return
-        stream = self._stream = _Stream(self._links, Mortal(_pid_of_peer(sock)))
+        stream = self._stream = _Stream(self._links, PeerProcess(_pid_of_peer(sock)))
         sock.setblocking(False)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, sock)
 
@@ -88,7 +88,7 @@ class _Stream(asyncio.Protocol):
         link: The dialogue that it carries.
     """
 
-    def __init__(self, links: Links, worker: Mortal) -> None:
+    def __init__(self, links: Links, worker: PeerProcess) -> None:
         self.links = links
         self.link = links.open()
         self.link.open_directly(worker.is_dead)

@@ -37,6 +37,7 @@ class Handed:
 
     async def attach(self, sock: socket.socket) -> None:
         """Take our end of the process's socket."""
+        sock.setblocking(False)
         self._sock = sock
 
     async def give(self, frames: bytes) -> None:
@@ -65,7 +66,7 @@ class Handed:
         """The same."""
         await self.left()
 
-    async def stood_still(self, _quiet: float) -> None:
+    async def stood_still(self) -> None:
         """Wait until the process only waits, or must be waiting for an answer that is held back."""
         stands = asyncio.ensure_future(self._still.wait())
         waited: list[asyncio.Future[Any]] = [stands, self.closed]

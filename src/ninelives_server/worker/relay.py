@@ -11,10 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ninelives.run import wire
-from ninelives_server.worker.session_socket import ANSWERS, WINDOW_BYTES, SessionSocket, Upload
+from ninelives_server.worker.session_socket import ANSWERS, GO, WINDOW_BYTES, SessionSocket, Upload
 
 _HEAD = struct.Struct(">II")
-_GO = wire.encode({"t": "go"})
 
 Download = Callable[[str], Awaitable[bytes]]
 
@@ -55,7 +54,7 @@ class Relay(SessionSocket):
 
     async def let_go(self) -> None:
         """Let the process run, and the server's frames through."""
-        self.write(_GO)
+        self.write(GO)
         early, self._early = self._early or [], None
         for frame in early:
             self.write(frame)

@@ -10,6 +10,7 @@ import asyncio
 import json
 import re
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -23,6 +24,10 @@ WINDOW_FRAMES = 256
 _WAITING_EVERY = 0.05
 #: How much it may say in that time that nobody answers, and as how much a short frame counts. bytes
 _UNANSWERED, _UNANSWERED_LEAST = 64 * 1024, 1024
+#: A process whose answers are held back has finished what it does when it says nothing for this long. seconds
+_QUIET = 0.5
+#: Lets a process run that has its journal.
+GO = wire.encode({"t": "go"})
 _HEAD = struct.Struct(">II")
 #: The server's answers to a frame with the same `i`.
 ANSWERS = frozenset({"ack", "answer", "wait", "refuse", "parked", "stay", "done_ok"})
@@ -42,7 +47,7 @@ _NO_BRACKET = re.compile(rb"[^][{}]+")
 Upload = Callable[[bytes], Awaitable[str]]
 
 
-class SessionSocket(asyncio.Protocol):
+class SessionSocket(asyncio.Protocol, ABC):
     """Reads a session's frames and writes to it; what becomes of its frames is `_forward`'s to say.
 
     Attributes:
@@ -81,9 +86,9 @@ class SessionSocket(asyncio.Protocol):
         self.activity = 0
         self._held = 0
 
+    @abstractmethod
     def _forward(self, head: dict[str, Any], header: bytes, body: bytes) -> bytes:
         """Pass a frame on; return what is to be kept of it until it is answered."""
-        raise NotImplementedError
 
     # The process's side
 
@@ -274,15 +279,11 @@ class SessionSocket(asyncio.Protocol):
         """Wait until everything that the process said has its answer."""
         await self._settled.wait()
 
-    async def stood_still(self, quiet: float) -> None:
-        """Wait until the process only waits, or must be waiting for an answer that is held back.
-
-        Args:
-            quiet: How long it says nothing in the latter case. seconds
-        """
+    async def stood_still(self) -> None:
+        """Wait until the process only waits, or must be waiting for an answer that is held back."""
         while not (self.closed.done() or (self.is_waiting and not self.owes)):
             before = self.activity
-            await asyncio.sleep(quiet)
+            await asyncio.sleep(_QUIET)
             if self._held and not self.owes and self.activity == before:
                 return
 

@@ -245,7 +245,6 @@ class Running:
         if self.claim.must_begin:  # while the process gets ready
             self._begin = wire.encode({"t": "begin", **self.key})
             self._send(self._begin)
-        ours.setblocking(False)
         await self.relay.attach(ours)
         await self._tail.attach(output)
         feed = asyncio.create_task(self._feed(start))

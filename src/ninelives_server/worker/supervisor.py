@@ -33,8 +33,6 @@ logger = log.get(__name__)
 
 #: Steps in hand have this long when the worker stops. seconds
 GRACE = 10.0
-#: A session whose answers are held back has finished what it does when it says nothing for this long. seconds
-_QUIET = 0.5
 #: A worker without a link for this long must not go on: its sessions run elsewhere by then. seconds
 LINK_PATIENCE = 30.0
 #: The server's answer to the last word of a worker that stops is not waited for longer. seconds
@@ -418,7 +416,7 @@ class Supervisor:
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await running.relay.stood_still(_QUIET)
+                await running.relay.stood_still()
         running.kill(SHUTDOWN["reason"])
         await running.gone.wait()
 

@@ -17,8 +17,8 @@ _EXITING = 0x4  # PF_EXITING of linux/sched.h
 _KILLED = 1 << (signal.SIGKILL - 1)
 
 
-class Mortal:
-    """A process, by its id; where `/proc` does not show it at first, it counts as alive."""
+class PeerProcess:
+    """The process at the other end, by its id; one that `/proc` does not show at first counts as alive."""
 
     def __init__(self, pid: int) -> None:
         self._file = -1

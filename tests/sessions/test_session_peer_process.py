@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ninelives_server.sessions.mortal import Mortal
+from ninelives_server.sessions.peer_process import PeerProcess
 
 #: Has so much memory that it takes a while to give it back.
 _LARGE = "import time; x = bytearray(400_000_000); print('ready', flush=True); time.sleep(600)"
@@ -22,28 +22,28 @@ def process() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_killed_process_is_dead_before_it_has_ended(process: subprocess.Popen[bytes]) -> None:
-    mortal = Mortal(process.pid)
-    assert not mortal.is_dead()
+    peer = PeerProcess(process.pid)
+    assert not peer.is_dead()
     time.sleep(0.01)
 
     process.kill()
 
-    assert mortal.is_dead()
-    mortal.close()
-    assert mortal.is_dead()
+    assert peer.is_dead()
+    peer.close()
+    assert peer.is_dead()
 
 
 def test_a_process_that_was_buried_is_dead(process: subprocess.Popen[bytes]) -> None:
-    mortal = Mortal(process.pid)
+    peer = PeerProcess(process.pid)
     process.kill()
     process.wait()
 
-    assert mortal.is_dead()
+    assert peer.is_dead()
 
 
 def test_a_process_that_nobody_sees_counts_as_alive() -> None:
     """Where there is no `/proc`, the end of its sockets has to do."""
-    mortal = Mortal(2**22 + 1)
+    peer = PeerProcess(2**22 + 1)
 
-    assert not mortal.is_dead()
-    mortal.close()
+    assert not peer.is_dead()
+    peer.close()
