@@ -36,6 +36,9 @@ _Bound = types.MethodType
 
 Call = Callable[[Any], Any]
 
+#: Functions that are kept alive for being found quickly: code that is made again and again makes more.
+_MOST_FUNCTIONS = 10_000
+
 _ATTRIBUTES = frozenset({"__delattr__", "__getattribute__", "__setattr__"})
 
 #: Methods of these are direct, but for those that are given callables, iterables or files.
@@ -68,7 +71,8 @@ class Calls:
         self._waits = waits
         self._iterators = iterators
         self._codes: dict[int, types.CodeType] = {}
-        self._functions: dict[int, Any] = {}
+        self._functions: set[types.FunctionType] = set()
+        self._methods: set[types.FunctionType] = set()
         self._things: dict[Any, Any] = {}
         self.call = self._fast()
         self.method = self._fast_method()
@@ -77,17 +81,20 @@ class Calls:
         """Decide upon everything anew."""
         self._codes.clear()
         self._functions.clear()
+        self._methods.clear()
         self._things.clear()
 
     def _fast(self) -> Call:
-        # Ids of what these dictionaries keep alive: hashing a code object goes over all that it consists of.
-        codes, functions, things, slow = self._codes, self._functions, self._things, self._slow
+        # Ids of what `codes` keeps alive: hashing a code object goes over all that it consists of. To ask for
+        # an id takes longer than all else here, so functions that stay are looked for by themselves, first.
+        codes, functions, methods = self._codes, self._functions, self._methods
+        things, slow = self._things, self._slow
 
         def call(fn: Any) -> Any:
             """Return what to call instead of `fn`: mostly `fn`."""
             cls = type(fn)
             if cls is _Function:
-                if id(fn.__code__) in codes:
+                if fn in functions or id(fn.__code__) in codes:
                     return fn
             elif cls is _Builtin:
                 if type(fn.__self__) in _PLAIN_OWNERS and fn.__name__ not in GIVEN:
@@ -95,7 +102,8 @@ class Calls:
                 if fn in things:
                     return things[fn]
             elif cls is _Bound:
-                if id(fn.__func__) in functions:
+                function = fn.__func__
+                if type(function) is _Function and function in methods:
                     return fn
             elif cls is type and fn in things:
                 return things[fn]
@@ -104,13 +112,15 @@ class Calls:
         return call
 
     def _fast_method(self) -> Call:
-        codes, functions, things, slow = self._codes, self._functions, self._things, self._slow
+        codes, functions, methods = self._codes, self._functions, self._methods
+        things, slow = self._things, self._slow
 
         def method(fn: Any) -> Any:
             """Return what to call instead of an attribute whose name is none of `GIVEN`."""
             cls = type(fn)
             if cls is _Bound:
-                if id(fn.__func__) in functions:
+                function = fn.__func__
+                if type(function) is _Function and function in methods:
                     return fn
             elif cls is _Builtin:
                 if type(fn.__self__) in _PLAIN_OWNERS:
@@ -118,7 +128,7 @@ class Calls:
                 if fn in things:
                     return things[fn]
             elif cls is _Function:
-                if id(fn.__code__) in codes:
+                if fn in functions or id(fn.__code__) in codes:
                     return fn
             elif cls is type and fn in things:
                 return things[fn]
@@ -187,16 +197,22 @@ class Calls:
             return functools.partial(self.inhibited, fn)
         if cls is _Function:
             self._remember_code(fn)
-        elif cls is _Bound and self._is_own(fn) and _is_direct_alone(fn.__func__, self._decide):
-            self._functions[id(fn.__func__)] = fn.__func__
+        elif cls is _Bound and type(fn.__func__) is _Function:
+            if self._is_own(fn) and _is_direct_alone(fn.__func__, self._decide):
+                self._methods.add(fn.__func__)
         elif _is_lasting(fn):
             self._things[fn] = fn
         return fn
 
     def _remember_code(self, fn: types.FunctionType) -> None:
         """Call a function directly from now on, and its like: they share its code, and carry no marks."""
-        if not fn.__dict__ and not self._is_marked(fn.__code__):
-            self._codes[id(fn.__code__)] = fn.__code__
+        code = fn.__code__
+        if fn.__dict__ or self._is_marked(code):
+            return
+        self._codes[id(code)] = code
+        # Those that are made inside functions go when their makers are done with them.
+        if "<locals>" not in code.co_qualname and len(self._functions) < _MOST_FUNCTIONS:
+            self._functions.add(fn)
 
     def _instead(self, fn: Any, verdict: Verdict, scope: Scope) -> Any:
         kind, name = verdict.kind, verdict.name
