@@ -36,6 +36,8 @@ _HEAD = struct.Struct(">II")
 _CHUNK, _LARGE_CHUNK = 16 * 1024, 256 * 1024
 #: `poll` takes little more: its milliseconds are a C `int`. Who is later is looked at again then. seconds
 _LONGEST_POLL = 2_000_000.0
+#: Flags of a `send` that never waits.
+_AT_ONCE = (socket.MSG_DONTWAIT,)
 _SIGNALS = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
 #: Handlers that call no code of the project's; `None`: not installed by Python.
 _HARMLESS = frozenset({signal.SIG_DFL, signal.SIG_IGN, signal.default_int_handler, None})
@@ -76,14 +78,15 @@ class Link:
         self._sock = sock
         self._chunks: list[bytes] = []
         self._room = _CHUNK
-        # A signal handler of project code may send what it prints between any two lines of ours.
+        # A signal handler of project code may send what it prints between any two lines of ours, or raise.
         self._send_lock = _allocate_rlock()
-        self._sent, self._size = [0], 0  # of the frame that is being sent, and its own. bytes
+        #: The frame that is being sent, and how many bytes of it each call has sent.
+        self._out: tuple[bytes, list[int]] | None = None
         self._ids = itertools.count(1)
         self._waiting: dict[int, Answer] = {}
         self._events: dict[str, Answer] = {}
         self._timers: list[tuple[float, int, Timer]] = []
-        self._timer_lock = _allocate_lock()
+        self._timer_lock = _allocate_rlock()
         self._wake = -1
         self._poll = select.epoll()
         self._asking = select.poll()
@@ -103,7 +106,7 @@ class Link:
         """Fall silent in a child process; the parent's locks may be held by threads that are not here."""
         self.is_child = True
         self._send_lock = _allocate_rlock()
-        self._timer_lock = _allocate_lock()
+        self._timer_lock = _allocate_rlock()
         self._reader_lock = _allocate_lock()
 
     # --- before anything runs -------------------------------------------------------------------------
@@ -214,26 +217,62 @@ class Link:
             self._end_reading(reader)
 
     def _write(self, data: bytes) -> None:
+        """Send a frame, after what an interrupted one has left; the send lock is held."""
         if self.is_child:
             return
-        if not self._sent or self._sent[0] < self._size:
-            raise RuntimeError("a signal handler cannot print or call the server while a frame is being sent")
-        self._size = len(data)
-        self._sent.clear()
+        if self._out is not None:
+            self._send_rest()
+        sent: list[int] = []
+        out, size = (data, sent), len(data)
+        once = map(self._sock.send, (data,), _AT_ONCE)
         try:
-            # Sent, and known to be, in one call; `sendall` runs signal handlers once all is sent.
-            self._sent.extend(map(self._sock.send, (data,)))
-            if self._sent[0] < self._size:
-                self._sock.sendall(memoryview(data)[self._sent[0] :])
+            self._out = out
+            sent.extend(once)  # sent, and known to be, in one call, in which no handler runs: it never waits
+            if sent[0] == size and self._out is out:
+                self._out = None
+            else:
+                self._send_rest()
         except OSError as error:
-            trace = error.__traceback__
-            if trace is not None and trace.tb_next is not None:
-                # Of a signal handler of project code, such as an alarm's `TimeoutError`; the socket is well.
-                raise
-            lost()
+            self._refused(error)
+            self._send_rest()
         finally:
-            self._size = 0
-            self._sent[:] = [0]
+            if self._out is not None:
+                # A signal handler has raised: half of a frame would break the stream for all that follows.
+                self.soon(self._finish)
+
+    def _send_rest(self) -> None:
+        """Send what is left of a frame; a signal handler may come between any two calls, and send others."""
+        while (out := self._out) is not None:
+            data, sent = out
+            before, extend = sent.copy(), sent.extend
+            rest = memoryview(data)[sum(before) :]
+            if not rest.nbytes:
+                self._out = None if self._out is out else self._out
+                continue
+            once = map(self._sock.send, (rest,), _AT_ONCE)
+            try:
+                # What a handler has sent meanwhile must not be sent again; between the two it cannot come.
+                if self._out is out and sent == before:
+                    extend(once)
+            except OSError as error:
+                self._refused(error)
+
+    def _refused(self, error: OSError) -> None:
+        """Wait until the socket takes more, where that is what an error says; one of a handler passes."""
+        trace = error.__traceback__
+        if trace is not None and trace.tb_next is not None:
+            # Of a signal handler of project code, such as an alarm's `TimeoutError`; the socket is well.
+            raise error
+        if not isinstance(error, BlockingIOError):
+            lost()
+        room = select.poll()  # a new one: a handler may come to wait here while this one does
+        room.register(self._sock, select.POLLOUT)
+        room.poll()
+
+    def _finish(self) -> None:
+        """Send the rest of a frame that a signal handler has interrupted; in the link's thread."""
+        with self._send_lock:
+            self._send_rest()
 
     # --- timers -------------------------------------------------------------------------------------------
 

@@ -202,6 +202,79 @@ def test_an_alarm_while_a_frame_is_sent_is_no_broken_socket(ends):
         link.send({"t": "record"}, bytes(8 * 1024 * 1024))
 
 
+def test_a_frame_that_an_alarm_interrupts_is_sent_to_its_end(ends):
+    """Half of it would make nonsense of all that follows; what is sent next comes behind it."""
+    link, supervisor = ends
+    link.start({})
+    body = random.Random(3).randbytes(8 * 1024 * 1024)
+
+    with alarm():
+        link.send({"t": "record", "n": 1}, body)
+    thread, _ = in_thread(lambda: link.send({"t": "record", "n": 2}))
+    received = [supervisor.receive() for _ in range(2)]
+    thread.join(PATIENCE)
+
+    assert [frame.head["n"] for frame in received] == [1, 2]
+    assert received[0].body == body
+
+
+def test_an_interrupted_frame_is_sent_though_nothing_follows(ends):
+    """Nobody else would ever send its rest: the link's thread does."""
+    link, supervisor = ends
+    link.start({})
+
+    with alarm():
+        link.send({"t": "record"}, bytes(8 * 1024 * 1024))
+
+    assert len(supervisor.receive().body) == 8 * 1024 * 1024
+
+
+def test_handlers_that_print_and_raise_at_any_time_leave_the_stream_whole(ends):
+    """Whatever they interrupt: each frame comes once, or not at all, and none in the middle of another."""
+    link, supervisor = ends
+    link.start({})
+    rings, may_raise = 0, False
+
+    def ring(_number, _frame):
+        nonlocal rings
+        rings += 1
+        link.send({"t": "log", "n": rings}, bytes(1000 * (rings % 3)))
+        if may_raise and rings % 5 == 0:
+            raise TimeoutError("rang")
+
+    def read():
+        seen: list[tuple[str, int, int]] = []
+        while not seen or seen[-1][0] != "end":
+            frame = supervisor.receive()
+            seen.append((frame.type, frame.head["n"], len(frame.body)))
+            time.sleep(0.002)
+        return seen
+
+    thread, found = in_thread(read)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        for n in range(40):
+            try:
+                may_raise = True
+                link.send({"t": "record", "n": n}, bytes(1_500_000))
+                may_raise = False
+            except TimeoutError:
+                may_raise = False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    link.send({"t": "end", "n": 0})
+    thread.join(PATIENCE * 3)
+
+    seen: list[tuple[str, int, int]] = found[0]
+    assert rings > 20
+    for kind, sizes in (("record", {1_500_000}), ("log", {0, 1000, 2000})):
+        numbers = [n for name, n, _ in seen if name == kind]
+        assert len(numbers) == len(set(numbers))
+        assert {size for name, _, size in seen if name == kind} <= sizes
+
+
 @pytest.mark.usefixtures("unhandled")
 def test_an_interrupt_while_an_answer_is_read_loses_nothing(ends):
     """Whoever asks reads the socket itself: what was read of an answer by then is kept."""
