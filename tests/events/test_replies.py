@@ -203,7 +203,8 @@ async def test_an_answer_that_may_have_no_body_has_none(world: World, shop: Shop
         ({"json": [1]}, 200, "application/json", b"[1]"),
         ({"json": None}, 200, "application/json", b"null"),
         ({"status_code": 204}, 204, "text/plain; charset=utf-8", b""),
-        ({"body_base64": base64.b64encode(b"\xff").decode()}, 200, "application/octet-stream", b"\xff"),
+        ({"body_base64": base64.b64encode(b"\0").decode()}, 200, "application/octet-stream", b"\0"),
+        ({"body": "<html>x</html>"}, 200, "text/html; charset=utf-8", b"<html>x</html>"),
         ({"headers": {"content-type": "text/csv"}, "body": "a,b"}, 200, "text/csv", b"a,b"),
         ({"any": "dict"}, 200, "application/json", b'{"any": "dict"}'),
         ("text", 200, "application/json", b'"text"'),
@@ -214,7 +215,7 @@ async def test_an_answer_that_may_have_no_body_has_none(world: World, shop: Shop
         ({"body": "x", "json": 1}, 502, "text/plain; charset=utf-8", None),
         ({"headers": ["X-A", "b"]}, 502, "text/plain; charset=utf-8", None),
     ],
-    ids=[*"abcdefghijklmnop"],
+    ids=[*"abcdefghijklmnopq"],
 )
 def test_kinds_of_answers(value, status, media_type, body):
     """

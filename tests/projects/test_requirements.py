@@ -61,6 +61,11 @@ def test_helpers_bring_their_libraries(main: str, text: str, expected: list[str]
         ("import requests", "Requests==2.31\n", []),
         ("from autokitteh import packages\npackages.install('numpy', ['pillow ~= 10.4', 'PIL'])", "", None),
         ("import pydantic_ai", "", ["pydantic-ai~=1.30", "opentelemetry-api<1.40"]),
+        ("from mcp import ClientSession", "", ["mcp<2"]),
+        ("import grpc, logfire", "", ["grpcio~=1.68", "logfire"]),
+        ("import google.protobuf.json_format", "", ["protobuf"]),
+        ("import psycopg2\nfrom paramiko import Transport", "", ["paramiko", "psycopg2-binary"]),
+        ("from jenkins import Jenkins", "python-jenkins==1.8", []),
         ("import pandas", "", []),
     ],
 )

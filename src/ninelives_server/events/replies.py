@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ninelives_server import log
+from ninelives_server.events import sniffing
 from ninelives_server.model import headers as http_headers
 from ninelives_server.model.events import Event
 from ninelives_server.store import events, outcomes, sessions
@@ -212,14 +213,16 @@ def _chunk(value: Any) -> bytes:
 def _body(part: Mapping[str, Any]) -> tuple[bytes, str]:
     """Return the bytes of an answer, and their media type where the session names none."""
     if part.get("body_base64") is not None:
-        return base64.b64decode(part["body_base64"], validate=True), "application/octet-stream"
+        content = base64.b64decode(part["body_base64"], validate=True)
+        return content, sniffing.media_type(content)
     if part.get("json") is not None:
         return json.dumps(part["json"]).encode(), "application/json"
     body = part.get("body")
     if body is None:
         return (b"null", "application/json") if set(part) == {"json"} else (b"", "text/plain; charset=utf-8")
     if isinstance(body, str):
-        return body.encode(errors="replace"), "text/plain; charset=utf-8"
+        content = body.encode(errors="replace")
+        return content, sniffing.media_type(content)
     return json.dumps(body).encode(), "application/json"
 
 
