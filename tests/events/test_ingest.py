@@ -262,6 +262,39 @@ async def test_a_subscription_to_a_trigger_obeys_its_type_and_filter(world: Worl
     assert [item.event_id for item in items] == [recorded[0][0]]
 
 
+@pytest.mark.parametrize(
+    ("call", "own", "expected"),
+    [
+        ("main.py:on_lead", 'data.Company == "Other"', ["2"]),
+        ("main.py:on_lead", "", ["1"]),
+        ("", 'data.Company == "Other"', []),
+    ],
+)
+async def test_the_filter_of_a_trigger_that_starts_sessions_keeps_nothing_from_a_filter_of_ones_own(
+    world: World, call: str, own: str, expected: list[str]
+):
+    """
+    A handler that one request has started waits for another kind of request at the same address.
+    """
+    shop = await world.shop()
+    trigger = await a_trigger(
+        world.store, shop.project, type=TriggerType.WEBHOOK, filter='data.Company == "Acme"', call=call
+    )
+    session = await world.events.start_session(shop.actor, shop.project.id, "main.py:on_lead", {})
+    await _subscribe(world, session, trigger_id=trigger.id, filter=own)
+
+    recorded = await world.ingest.record(
+        [
+            a_new_event(shop.project.id, trigger_id=trigger.id, source_key="1"),
+            a_new_event(shop.project.id, trigger_id=trigger.id, source_key="2", data={"Company": "Other"}),
+        ]
+    )
+
+    items = await world.store.read(lambda tx: inbox.unread(tx, session.id))
+    keys = {event_id: str(number) for number, (event_id, _) in enumerate(recorded, start=1)}
+    assert [keys[item.event_id] for item in items] == expected
+
+
 async def test_what_a_subscriber_got_and_what_the_filters_said_stand_together(world: World):
     """
     An event may be for a session that waits and for no trigger: both are kept with it.

@@ -66,9 +66,12 @@ _NAMED = Statement(
         sa.or_(deployments.c.state == "active", deployments.c.state == "testing"),
     )
 )
+# Where a trigger starts sessions, its filter says what starts one: a session that names its own filter waits
+# for something else at the same address, which the trigger's would keep out. Elsewhere both must match.
 _SUBSCRIPTIONS = (
     "SELECT s.id, s.session_id, s.project_id, coalesce(s.connection_id, t.connection_id), s.trigger_id, "
-    "coalesce(t.event_type, ''), coalesce(t.filter, ''), s.filter "
+    "coalesce(t.event_type, ''), "
+    "CASE WHEN t.call <> '' AND s.filter <> '' THEN '' ELSE coalesce(t.filter, '') END, s.filter "
     "FROM subscriptions s LEFT JOIN triggers t ON t.id = s.trigger_id WHERE s.project_id = ? ORDER BY s.id"
 )
 
@@ -313,6 +316,7 @@ class Subscription(NamedTuple):
 
     Attributes:
         connection_id: Of the connection itself, or of the trigger.
+        trigger_filter: Empty where the subscription's own filter stands in its place.
     """
 
     id: str
