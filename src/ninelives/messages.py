@@ -38,7 +38,8 @@ def subscribe(source: str, filter: str = "") -> str:
 
     Args:
         source: The name of a connection or a trigger of the project.
-        filter: CEL over `data` and `event_type`; empty lets everything pass.
+        filter: CEL over `data` and `event_type`; empty lets everything pass. It stands in the place of the
+            filter of a trigger that has a `call`; of one that has none, both must match.
 
     Returns:
         An id for `next_event` and `unsubscribe`.

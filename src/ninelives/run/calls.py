@@ -196,7 +196,7 @@ class Calls:
         if verdict.is_inhibited:
             return functools.partial(self.inhibited, fn)
         if cls is _Function:
-            self._remember_code(fn)
+            self._remember(fn)
         elif cls is _Bound and type(fn.__func__) is _Function:
             if self._is_own(fn) and _is_direct_alone(fn.__func__, self._decide):
                 self._methods.add(fn.__func__)
@@ -204,7 +204,7 @@ class Calls:
             self._things[fn] = fn
         return fn
 
-    def _remember_code(self, fn: types.FunctionType) -> None:
+    def _remember(self, fn: types.FunctionType) -> None:
         """Call a function directly from now on, and its like: they share its code, and carry no marks."""
         code = fn.__code__
         if fn.__dict__ or self._is_marked(code):

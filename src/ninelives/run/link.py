@@ -247,7 +247,8 @@ class Link:
             before, extend = sent.copy(), sent.extend
             rest = memoryview(data)[sum(before) :]
             if not rest.nbytes:
-                self._out = None if self._out is out else self._out
+                if self._out is out:
+                    self._out = None
                 continue
             once = map(self._sock.send, (rest,), _AT_ONCE)
             try:
