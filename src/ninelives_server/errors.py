@@ -3,6 +3,7 @@
 NinelivesError
 ├── CallerError                 the caller of an API, page or command (4xx)
 │   ├── Invalid                 a value is wrong; names it and the way out (422)
+│   │   └── KeyReused           an `Idempotency-Key` came before with another body
 │   ├── NotFound                no such thing, or not yours (404)
 │   ├── Forbidden               the actor's role or token does not allow it (403)
 │   ├── Unauthenticated         no credential, or one that is not valid (401)
@@ -53,6 +54,17 @@ class Invalid(CallerError):
     """A value is not acceptable."""
 
     code = "invalid"
+
+
+class KeyReused(Invalid):
+    """An `Idempotency-Key` came before with another body."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(
+        self, message: str = "this Idempotency-Key came before with another body; use a new key"
+    ) -> None:
+        super().__init__(message)
 
 
 class NotFound(CallerError):

@@ -3,9 +3,12 @@
 import concurrent.futures
 import json
 import re
+import sqlite3
 
 import pytest
 from api_site import Site, Things, a_name
+
+from ninelives_server.testing.running import until
 
 pytestmark = [pytest.mark.system]
 
@@ -134,6 +137,42 @@ def test_nobodys_answers_are_not_kept(site: Site):
 
     assert [answer.status_code for answer in answers] == [401, 401]
     assert "idempotency-replayed" not in answers[1].headers
+
+
+def test_what_started_before_the_server_died_is_not_started_again(site: Site, things: Things):
+    """
+    An answer is kept after what it tells of was committed: as if the server had died between the two.
+    """
+    project = site.deployed()
+    headers = {"Idempotency-Key": a_name("key")}
+    asked = [
+        (f"/projects/{project}/sessions", {"entrypoint": "main.py:on_open", "inputs": {"n": 1}}),
+        (f"/events/{things.event_id}/redispatch", {}),
+        (f"/sessions/{things.session_id}/fork", {"from_step": 1}),
+    ]
+
+    answers = []
+    for path, body in asked:
+        for _ in range(2):
+            answers.append(site.ask("POST", path, json=body, headers=headers))
+            until("the answer to be kept", lambda: _forget_answers(site))
+    changed = site.ask("POST", asked[0][0], json={**asked[0][1], "inputs": {"n": 2}}, headers=headers)
+
+    assert [answer.status_code for answer in answers] == [201] * 6
+    assert not any("idempotency-replayed" in answer.headers for answer in answers)
+    made = [answer.json()["id"] for answer in answers]
+    assert made[::2] == made[1::2]
+    assert changed.status_code == 422
+    assert changed.json()["code"] == "idempotency_key_reused"
+
+
+def _forget_answers(site: Site) -> int:
+    """Delete the answers that are kept; return how many."""
+    database = sqlite3.connect(site.up.data_dir / "private" / "ninelives.db", timeout=30)
+    with database:
+        found = database.execute("DELETE FROM idempotency").rowcount
+    database.close()
+    return found
 
 
 # -- request ids and problems ---------------------------------------------------------------------------

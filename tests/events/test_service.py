@@ -1,14 +1,15 @@
 """What people may do with events."""
 
 import pytest
+import sqlalchemy as sa
 from event_world import World, a_new_event
 from factories import a_build, a_connection, a_deployment, a_person, a_trigger
 
-from ninelives_server.errors import Conflict, Forbidden, Invalid, NotFound
+from ninelives_server.errors import Conflict, Forbidden, Invalid, KeyReused, NotFound
 from ninelives_server.model.actors import Role
 from ninelives_server.model.projects import DeploymentState
 from ninelives_server.model.triggers import TriggerType
-from ninelives_server.store import audit, builds
+from ninelives_server.store import audit, builds, tables
 
 
 async def test_events_are_listed_newest_first_in_pages(world: World):
@@ -297,3 +298,62 @@ async def test_a_deployment_out_of_service_takes_nothing_even_by_name(world: Wor
         await world.events.start_session(
             shop.actor, shop.project.id, "main.py:on_lead", {}, deployment_id=other.id
         )
+
+
+async def test_who_asks_again_with_a_key_gets_what_was_started(world: World):
+    """
+    The key is part of what was committed: whoever did not hear the answer starts nothing twice, and no other event.
+    """
+    shop = await world.shop()
+    wanted = (shop.actor, shop.project.id, "main.py:on_lead", {"n": [1, 2.5, "ü"]})
+
+    first = await world.events.start_session(*wanted, is_durable=True, key="a" * 64)
+    again = await world.events.start_session(*wanted, is_durable=True, key="a" * 64)
+    other = await world.events.start_session(*wanted, is_durable=True, key="b" * 64)
+
+    assert again.id == first.id
+    assert other.id != first.id
+    [_, event] = await world.all_events(shop.project.id)
+    copies = [await world.events.redispatch(shop.actor, event.id, key="c" * 64) for _ in range(2)]
+    assert copies[0].id == copies[1].id
+    assert len(await world.all_events(shop.project.id)) == 3
+    rows = await world.store.read(lambda tx: audit.of_org(tx, shop.actor.org_id))
+    assert [row.action for row in rows] == ["event.redispatched", "session.started", "session.started"]
+
+
+@pytest.mark.parametrize("change", ["entrypoint", "inputs", "is_durable", "deployment"])
+async def test_a_key_that_asks_for_something_else_is_refused(world: World, change):
+    """
+    One answer would be taken for the other; nothing is started.
+    """
+    shop = await world.shop(entrypoints=("main.py:on_lead", "main.py:other"))
+    await world.events.start_session(shop.actor, shop.project.id, "main.py:on_lead", {"n": 1}, key="a" * 64)
+    entrypoint = "main.py:other" if change == "entrypoint" else "main.py:on_lead"
+    inputs = {"n": 2 if change == "inputs" else 1}
+
+    with pytest.raises(KeyReused, match="use a new key"):
+        await world.events.start_session(
+            shop.actor,
+            shop.project.id,
+            entrypoint,
+            inputs,
+            is_durable=change == "is_durable",
+            deployment_id=shop.deployment.id if change == "deployment" else None,
+            key="a" * 64,
+        )
+
+    assert len(await world.all_events(shop.project.id)) == 1
+
+
+async def test_a_key_whose_session_is_no_longer_kept_says_so(world: World):
+    """
+    An event may be kept longer than the session that it started.
+    """
+    shop = await world.shop()
+    wanted = (shop.actor, shop.project.id, "main.py:on_lead", {})
+    session = await world.events.start_session(*wanted, key="a" * 64)
+    gone = sa.delete(tables.sessions).where(tables.sessions.c.id == session.id)
+    await world.store.write(lambda tx: tx.connection.execute(gone))
+
+    with pytest.raises(Conflict, match=f"started session {session.id}, which is no longer kept"):
+        await world.events.start_session(*wanted, key="a" * 64)

@@ -6,7 +6,7 @@ from factories import a_build, a_connection, a_deployment, a_person
 from world import World, log_record, record
 
 from ninelives.run import wire
-from ninelives_server.errors import Forbidden, Invalid, NotFound
+from ninelives_server.errors import Forbidden, Invalid, KeyReused, NotFound
 from ninelives_server.model.actors import Role
 from ninelives_server.model.events import NewEvent
 from ninelives_server.model.sessions import Session, SessionState
@@ -228,3 +228,24 @@ async def test_a_long_journal_is_copied_in_pieces(world: World, monkeypatch: pyt
     rows = await world.store.read(lambda tx: journal.of_session(tx, made.id))
     assert [row.seq for row in rows] == list(range(1, 19))
     assert isinstance(world.sessions._forks, Forks)
+
+
+async def test_who_asks_again_with_a_key_gets_the_same_fork(world: World):
+    """
+    Nothing is forked twice because an answer was lost; the key of another step is refused.
+    """
+    source = await _done(world)
+
+    first, again, other = [
+        (await world.sessions.fork(world.actor, source, from_step=2, key=key)).session
+        for key in ("a" * 64, "a" * 64, "b" * 64)
+    ]
+
+    assert again.id == first.id
+    assert other.id != first.id
+    with pytest.raises(KeyReused, match="use a new key"):
+        await world.sessions.fork(world.actor, source, from_step=1, key="a" * 64)
+    assert await world.store.read(lambda tx: tx.connection.scalar(_COUNT)) == 3
+
+
+_COUNT = sa.select(sa.func.count()).select_from(tables.sessions)

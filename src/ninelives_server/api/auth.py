@@ -11,6 +11,8 @@ from ninelives_server.services import Services
 
 #: Name of the login cookie; `web` sets it.
 COOKIE = "ninelives_session"
+#: Where a request's state has the digest of its `Idempotency-Key` and caller, from `api.idempotency`.
+KEY = "idempotency_key"
 
 
 def services_of(request: Request) -> Services:
@@ -69,5 +71,12 @@ async def _services(request: Request) -> Services:
     return services_of(request)
 
 
+async def _key(request: Request) -> str | None:
+    key: str | None = getattr(request.state, KEY, None)
+    return key
+
+
 TheServices = Annotated[Services, Depends(_services)]
+#: For what is to be done once even where the server dies before its answer is kept; `None` where none came.
+TheKey = Annotated[str | None, Depends(_key)]
 TheActor = Annotated[Actor, Depends(actor_of)]

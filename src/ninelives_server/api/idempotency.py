@@ -3,6 +3,9 @@
 A key belongs to the credential and the path that it came with, and lives for a day. The same key with another
 body is a mistake of the caller and refused. Answers of 500 and above are not kept: those may be tried again.
 Answers are kept for callers with a valid credential only, and given again only as long as it is valid.
+
+An answer is kept after what it tells of was committed, and a server may die between the two. What starts a
+session therefore keeps the key in the unit that starts it (`auth.TheKey`), and is done once all the same.
 """
 
 import asyncio
@@ -12,8 +15,8 @@ import json
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ninelives_server.api.auth import actor_of
-from ninelives_server.errors import NinelivesError
+from ninelives_server.api.auth import KEY, actor_of
+from ninelives_server.errors import KeyReused, NinelivesError
 from ninelives_server.services import Services
 
 _METHODS = {"POST", "PUT", "PATCH", "DELETE"}
@@ -55,6 +58,7 @@ class IdempotencyKeys:
                 return
             await _answer(send, known.status, known.body, replayed=True)
             return
+        scope.setdefault("state", {})[KEY] = key.hex()
         recorder = _Recorder(send)
         await self._app(scope, _again(body), recorder)
         if recorder.status < 500 and len(recorder.body) <= BODY_LIMIT:
@@ -108,11 +112,11 @@ async def _is_known(scope: Scope) -> bool:
 def _reused(scope: Scope) -> bytes:
     return json.dumps(
         {
-            "type": "about:blank#idempotency_key_reused",
+            "type": f"about:blank#{KeyReused.code}",
             "title": "Not acceptable input",
             "status": 422,
-            "code": "idempotency_key_reused",
-            "detail": "this Idempotency-Key came before with another body; use a new key",
+            "code": KeyReused.code,
+            "detail": str(KeyReused()),
             "request_id": scope.get("state", {}).get("request_id"),
         }
     ).encode()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ninelives_server.api import bodies, documents
-from ninelives_server.api.auth import TheActor, TheServices
+from ninelives_server.api.auth import TheActor, TheKey, TheServices
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.services import Services
@@ -72,7 +72,7 @@ async def session_document(services: Services, actor: Actor, session_id: str) ->
 
 @router.post("/projects/{project}/sessions", status_code=201)
 async def start_session(
-    project: str, run: NewRun, services: TheServices, actor: TheActor
+    project: str, run: NewRun, services: TheServices, actor: TheActor, key: TheKey
 ) -> documents.SessionDoc:
     """Start a session of the active deployment without an event."""
     session = await services.events.start_session(
@@ -82,6 +82,7 @@ async def start_session(
         run.inputs,
         is_durable=run.is_durable,
         deployment_id=run.deployment_id,
+        key=key,
     )
     return documents.SessionDoc.of(session)
 
@@ -161,10 +162,12 @@ async def stop_session(
 
 @router.post("/sessions/{session_id}/fork", status_code=201)
 async def fork_session(
-    session_id: str, fork: Fork, services: TheServices, actor: TheActor
+    session_id: str, fork: Fork, services: TheServices, actor: TheActor, key: TheKey
 ) -> documents.SessionDoc:
     """Make a session that has the records before a step of this one, and goes on from there."""
-    made = await services.sessions.fork(actor, session_id, from_step=fork.from_step, build=fork.build)
+    made = await services.sessions.fork(
+        actor, session_id, from_step=fork.from_step, build=fork.build, key=key
+    )
     return documents.SessionDoc.of(made.session)
 
 
@@ -209,8 +212,8 @@ async def show_event(event_id: str, services: TheServices, actor: TheActor) -> d
 
 @router.post("/events/{event_id}/redispatch", status_code=201)
 async def redispatch(
-    event_id: str, where: Redispatch, services: TheServices, actor: TheActor
+    event_id: str, where: Redispatch, services: TheServices, actor: TheActor, key: TheKey
 ) -> documents.EventDoc:
     """Dispatch a copy of a stored event again."""
-    again = await services.events.redispatch(actor, event_id, deployment_id=where.deployment_id)
+    again = await services.events.redispatch(actor, event_id, deployment_id=where.deployment_id, key=key)
     return documents.EventDoc.of(again)

@@ -14,12 +14,11 @@ from typing import Any
 
 from ninelives import arguments
 from ninelives_server import ids
-from ninelives_server.errors import Conflict, Invalid, NotFound, TooLarge
+from ninelives_server.errors import Conflict, Invalid, KeyReused, NotFound, TooLarge
 from ninelives_server.events.dispatch import IS_DURABLE, Dispatcher
-from ninelives_server.events.ingest import Ingest, data_context, encode
+from ninelives_server.events.ingest import Ingest, Recorded, data_context, encode
 from ninelives_server.events.settling import DEPLOYMENT, ENTRYPOINT
 from ninelives_server.events.status import TriggerStatus, listening_of
-from ninelives_server.ids import EventId
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.model import schedules
 from ninelives_server.model.actors import Actor, Role
@@ -124,14 +123,17 @@ class Events:
 
         return await self._store.read(read)
 
-    async def redispatch(self, actor: Actor, event_id: str, deployment_id: str | None = None) -> Event:
+    async def redispatch(
+        self, actor: Actor, event_id: str, deployment_id: str | None = None, *, key: str | None = None
+    ) -> Event:
         """Dispatch a copy of a stored event, to the active deployment or to the one that is named.
 
         Returns:
-            The copy, dispatched: what became of it is in `dispatch`.
+            The copy, dispatched: what became of it is in `dispatch`. The same `key` gets the same copy.
 
         Raises:
             NotFound: There is no such event, or no such deployment of its project.
+            KeyReused: The key came before and asked for something else.
             Conflict: The project has no active deployment, or the named one is neither active nor testing.
         """
         actor.needs(Role.MEMBER)
@@ -146,7 +148,7 @@ class Events:
                 project_id=event.project_id,
                 connection_id=event.connection_id,
                 trigger_id=event.trigger_id,
-                source_key=f"redispatch:{ids.new_slug()}",
+                source_key=f"redispatch:{key or ids.new_slug()}",
                 event_type=event.event_type,
                 data=self._data(tx, event),
                 memo=memo,
@@ -154,15 +156,17 @@ class Events:
                 traceparent=event.traceparent,
                 created_by=actor.id,
             )
-            copy_id = self._now(tx, copy)
-            audit.record(
-                tx,
-                actor,
-                "event.redispatched",
-                event.id,
-                project_id=event.project_id,
-                details={"as": copy_id},
-            )
+            recorded = self._now(tx, actor, copy)
+            copy_id = recorded.event_id
+            if recorded.is_new:
+                audit.record(
+                    tx,
+                    actor,
+                    "event.redispatched",
+                    event.id,
+                    project_id=event.project_id,
+                    details={"as": copy_id},
+                )
             return _event(tx, actor, copy_id)
 
         return await self._store.write(write)
@@ -176,10 +180,15 @@ class Events:
         *,
         is_durable: bool = False,
         deployment_id: str | None = None,
+        key: str | None = None,
     ) -> Session:
         """Start a session without an event from outside, of the active deployment or of the named one.
 
+        The same `key` gets the same session, as long as its event is kept: it is the event's source key, so
+        that a server which died before it had answered does not start another one when it is asked again.
+
         Raises:
+            KeyReused: The key came before and asked for something else.
             NotFound: There is no such project in the actor's org, or no such deployment of it.
             Conflict: It has no active deployment, or the named one is neither active nor testing.
             Invalid: The deployed build has no such entry point, or the data is no JSON.
@@ -196,22 +205,28 @@ class Events:
             project = _project(tx, actor, project_ref)
             _check_entrypoint(_target(tx, project.id, deployment_id), entrypoint)
             named = {} if deployment_id is None else {DEPLOYMENT: deployment_id}
-            event_id = self._now(
+            recorded = self._now(
                 tx,
+                actor,
                 NewEvent(
                     project_id=project.id,
-                    source_key=f"manual:{ids.new_slug()}",
+                    source_key=f"manual:{key or ids.new_slug()}",
                     event_type=MANUAL,
                     data=data,
                     memo={ENTRYPOINT: entrypoint, IS_DURABLE: "true" if is_durable else "false", **named},
                     created_by=actor.id,
                 ),
             )
-            session_id = _event(tx, actor, event_id).dispatch[0]["session_id"]
-            details = {"session_id": session_id, "entrypoint": entrypoint}
-            audit.record(tx, actor, "session.started", session_id, project_id=project.id, details=details)
+            session_id = _event(tx, actor, recorded.event_id).dispatch[0]["session_id"]
+            if recorded.is_new:
+                details = {"session_id": session_id, "entrypoint": entrypoint}
+                audit.record(tx, actor, "session.started", session_id, project_id=project.id, details=details)
             session = sessions.by_id(tx, session_id)
-            assert session is not None
+            if session is None:
+                raise Conflict(
+                    f"this Idempotency-Key started session {session_id}, which is no longer kept; "
+                    "use a new key"
+                )
             return session
 
         return await self._store.write(write)
@@ -241,12 +256,20 @@ class Events:
         )
         return data
 
-    def _now(self, tx: Tx, new: NewEvent) -> EventId:
-        """Record and dispatch in one unit: whoever asked sees at once what came of it."""
+    def _now(self, tx: Tx, actor: Actor, new: NewEvent) -> Recorded:
+        """Record and dispatch in one unit: whoever asked sees at once what came of it.
+
+        Raises:
+            KeyReused: The event is there already, and is another one.
+        """
         [recorded] = self._ingest.record_in(tx, [new])
+        if not recorded.is_new:
+            there = _event(tx, actor, recorded.event_id)
+            if there.memo != new.memo or self._data(tx, there) != json.loads(encode(new.data)):
+                raise KeyReused
         if recorded.waits:
             self._dispatcher.dispatch_in(tx, [recorded.event_id])
-        return recorded.event_id
+        return recorded
 
 
 def _next_at(tx: Tx, trigger: Trigger) -> datetime | None:

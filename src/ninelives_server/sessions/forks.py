@@ -7,13 +7,14 @@ subscriptions are made anew, so that the fork gets events of its own, from then 
 read yet, the fork may read too. It has the other one's key, so it needs that to be free.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ninelives.run import semantics
 from ninelives_server import ids
-from ninelives_server.errors import Conflict, Invalid, NotFound
+from ninelives_server.errors import Conflict, Invalid, KeyReused, NotFound
 from ninelives_server.model.actors import Actor
 from ninelives_server.model.projects import Build
 from ninelives_server.model.sessions import CARRIED, SEMANTICS, NewSession, Session
@@ -38,20 +39,32 @@ class Forks:
         self._vault = vault
         self._starts = starts
 
-    def fork(self, tx: Tx, actor: Actor, source: Session, *, from_step: int, build: str) -> Session:
+    def fork(
+        self, tx: Tx, actor: Actor, source: Session, *, from_step: int, build: str, once: str | None = None
+    ) -> Session:
         """Make a session that goes on before the record `from_step` of another one.
 
+        The same `once` gets the fork that was made for it before, as long as that is kept.
+
         Raises:
+            KeyReused: That fork is from another step.
             Invalid: There is no such step, or the build cannot run it.
             NotFound: The project has no such build.
             Conflict: A session with the same key runs.
         """
+        new_id = ids.new("ses")
+        if once is not None:
+            new_id = ids.derived("ses", hashlib.sha256(once.encode()).digest())
+            if (there := sessions.by_id(tx, new_id)) is not None:
+                if there.memo.get(BEFORE) != str(from_step):
+                    raise KeyReused
+                return there
         key = _free_key(tx, source)
         found = _build(tx, source, build)
         last = journal.heads(tx, [source.id])[source.id].next_seq
         _check(source, found, from_step, last)
         new = NewSession(
-            id=ids.new("ses"),
+            id=new_id,
             org_id=source.org_id,
             project_id=source.project_id,
             deployment_id=_deployment(tx, source, found),

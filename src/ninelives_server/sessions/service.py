@@ -188,7 +188,13 @@ class Sessions:
         await self._store.write(lambda tx: self._stop(tx, actor, session_id, request))
 
     async def fork(
-        self, actor: Actor, session_id: str, *, from_step: int, build: str = forks.SAME
+        self,
+        actor: Actor,
+        session_id: str,
+        *,
+        from_step: int,
+        build: str = forks.SAME,
+        key: str | None = None,
     ) -> SessionDetail:
         """Make a session that has the records before a step of another one and goes on from there.
 
@@ -197,8 +203,10 @@ class Sessions:
             session_id: Of the session to be forked; it stays as it is.
             from_step: The `seq` of the first record that the new session does not have.
             build: `same`, `newest`, or the id of a build of the project.
+            key: What asks once: the same key gets the same fork.
 
         Raises:
+            KeyReused: The key came before and asked for another step.
             NotFound: There is no such session in the actor's org, or no such build in its project.
             Invalid: There is no such step, or the build has no such entry point.
         """
@@ -206,7 +214,7 @@ class Sessions:
 
         def write(tx: Tx) -> SessionDetail:
             source = _owned(tx, actor, session_id)
-            made = self._forks.fork(tx, actor, source, from_step=from_step, build=build)
+            made = self._forks.fork(tx, actor, source, from_step=from_step, build=build, once=key)
             return self._detail(tx, actor, made.id)
 
         return await self._store.write(write)
