@@ -6,7 +6,6 @@ functions, builtins, methods of plain values) from sets; everything else is deci
 
 import functools
 import inspect
-import io
 import operator
 import sqlite3
 import types
@@ -24,6 +23,7 @@ from ninelives.run.core import Core
 from ninelives.run.instrument import GIVEN
 from ninelives.run.iterators import Iterators
 from ninelives.run.live import Method, Placeholder
+from ninelives.run.lost import lost_of
 from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
 from ninelives.run.stepping import PLAIN
@@ -161,16 +161,16 @@ class Calls:
             return self._of_lost(fn)
         if type(fn) is operator.methodcaller:
             return functools.partial(self._by_method, fn)
-        if live.lost_of(fn).about.get("is_own"):
-            return self.call(live.lost_of(fn).real())
-        return functools.partial(self._steps.make, fn, live.lost_of(fn).about["name"], PLAIN)
+        if lost_of(fn).about.get("is_own"):
+            return self.call(lost_of(fn).real())
+        return functools.partial(self._steps.make, fn, lost_of(fn).about["name"], PLAIN)
 
     def _of_lost(self, method: Method) -> Any:
         """Return what to call instead of a method whose receiver was lost: one of the project just runs."""
-        if method.function is not None and self._is_own(method.bound()):
-            return self.call(method.bound())
-        make = self._async.make if method.is_async else self._steps.make
-        return functools.partial(make, method, method.step_name, PLAIN)
+        if method.ninelives_function is not None and self._is_own(live.bound(method)):
+            return self.call(live.bound(method))
+        make = self._async.make if live.is_async(method) else self._steps.make
+        return functools.partial(make, method, live.step_name(method), PLAIN)
 
     def _by_method(self, caller: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call what a `methodcaller` calls: it is the method that is decided upon."""
@@ -266,10 +266,19 @@ class Calls:
         return self._called(fn, args, kwargs)
 
     def _called(self, fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args = tuple(self.call(value) if _is_function(value) else value for value in args)
+        args = tuple(self._to_call(value) if _is_function(value) else value for value in args)
         if kwargs:
-            kwargs = {k: self.call(value) if _is_function(value) else value for k, value in kwargs.items()}
+            kwargs = {
+                k: self._to_call(value) if _is_function(value) else value for k, value in kwargs.items()
+            }
         return fn(*args, **kwargs)
+
+    def _to_call(self, value: Any) -> Any:
+        """Return what calls a callable among arguments; what was lost may be an iterable instead."""
+        if type(value) is not Method or value.ninelives_function is not None:
+            return self.call(value)
+        value.ninelives_call = self._of_lost(value.ninelives_again())
+        return value
 
     def _kept(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function that keeps callables: what they are is decided when somebody calls them."""
@@ -331,7 +340,7 @@ class Calls:
 
 def _is_given_a_buffer(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Tell whether something is opened that lives in this process."""
-    return any(isinstance(value, io.BytesIO | io.StringIO) for value in (*args, *kwargs.values()))
+    return any(map(memory.is_buffer, (*args, *kwargs.values())))
 
 
 def _is_of_attributes(fn: Any) -> bool:
@@ -347,7 +356,7 @@ def _is_lasting(fn: Any) -> bool:
 def _is_function(value: Any) -> bool:
     """Tell whether an argument is something to be called; classes make plain values, or are decided there."""
     return isinstance(
-        value, _Function | _Builtin | _Bound | functools.partial | operator.methodcaller | Method
+        value, Method | _Function | _Builtin | _Bound | functools.partial | operator.methodcaller
     )
 
 

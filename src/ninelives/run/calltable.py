@@ -244,6 +244,7 @@ TABLE: Final[dict[str, Kind]] = {
     **_names("gzip", "GzipFile open", Kind.OPENS),
     **_names("hashlib", "file_digest", Kind.STEP),
     **_names("http", "client server cookiejar", Kind.STEP),
+    **_names("io", "BufferedRandom BufferedReader BufferedWriter TextIOWrapper", Kind.OPENS),
     **_names("lzma", "LZMAFile open", Kind.OPENS),
     **_names("tarfile", "TarFile TarFile.open open", Kind.OPENS),
     **_names("tarfile", "TarFile.extract TarFile.extractall is_tarfile", Kind.STEP),

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from ninelives.errors import Divergence
 from ninelives.run.core import Core
 from ninelives.run.link import Link
-from ninelives.run.live import Lost
+from ninelives.run.lost import Lost
 from ninelives.run.past import Past
 
 OK, DIVERGED, FAILED = "ok", "diverged", "failed"

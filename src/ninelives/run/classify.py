@@ -257,6 +257,9 @@ def _class_by_name(fn: Any) -> type | None:
 def _table_name(fn: Any) -> tuple[str, str]:
     """Return module and name under which the table is asked."""
     if isinstance(fn, types.MethodType):
+        if getattr(fn.__func__, "__module__", "") is None:  # such as `multiprocessing` makes with `exec`
+            cls = _class_of(fn.__self__)
+            return cls.__module__, f"{cls.__qualname__}.{fn.__name__}"
         return _table_name(fn.__func__)
     if isinstance(fn, types.FunctionType | type):
         return fn.__module__ or "", fn.__qualname__

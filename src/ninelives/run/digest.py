@@ -207,7 +207,11 @@ class _Writer:
         cls = type(value)
         stands_for = cls.__dict__.get(STANDS_FOR)
         if stands_for is not None:
-            self.data(b"?", stands_for(value).encode())
+            form = stands_for(value)
+            if type(form) is str:
+                self.data(b"?", form.encode())
+            else:
+                self.put(form)
             return
         for base, write in _BASES:
             if issubclass(cls, base):

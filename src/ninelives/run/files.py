@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from ninelives.errors import LiveValueLost
+from ninelives.run import memory
 
 _FILES = (io.TextIOWrapper, io.BufferedReader, io.BufferedWriter, io.BufferedRandom, io.FileIO)
 
 
 def is_file(value: object) -> bool:
-    """Tell whether a value is an open file, or the like of one: what stands for one, a pipe."""
-    return isinstance(value, _FILES)
+    """Tell whether a value is an open file, or the like of one: what stands for one, a pipe; no buffer."""
+    return isinstance(value, _FILES) and not memory.is_buffer(value)
 
 
 def about(value: Any) -> dict[str, Any]:
-    """Return what is recorded of a file; nothing of a pipe, or of text over a compressed file."""
+    """Return what is recorded of a file; of a pipe, or text over a compressed file, whether it is written."""
     with suppress(AttributeError, OSError, ValueError):
         name = value.name
         if isinstance(name, str) and isinstance(_raw(value), io.FileIO):
             return {"what": "file", "file": state(value)}
+    with suppress(AttributeError, OSError, ValueError):
+        return {"writes": bool(value.writable())}
     return {}
 
 

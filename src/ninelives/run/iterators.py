@@ -22,6 +22,7 @@ from ninelives.run.asyncsteps import AsyncSteps
 from ninelives.run.calltable import Kind
 from ninelives.run.classify import class_name
 from ninelives.run.core import Core
+from ninelives.run.lost import lost_of
 from ninelives.run.registry import Registry
 from ninelives.run.scope import current
 from ninelives.run.stepping import PLAIN
@@ -59,7 +60,7 @@ class Iterators:
         if type(value) is Recorded or not self.reaches_out(value):
             return value
         if live.is_placeholder(value):
-            lost = live.lost_of(value)
+            lost = lost_of(value)
             if lost.recorded is None:
                 lost.recorded = Recorded(self, value)
             return lost.recorded
@@ -68,7 +69,7 @@ class Iterators:
     def has_begun(self, value: Any) -> bool:
         """Tell whether items of an iterator were taken already."""
         if live.is_placeholder(value):
-            return live.lost_of(value).recorded is not None
+            return lost_of(value).recorded is not None
         return hasattr(type(value), "__next__") and _in(self._begun, value)
 
     def begin(self, value: Any) -> None:
@@ -152,7 +153,7 @@ def _in(found: "weakref.WeakSet[Any]", value: Any) -> bool:
 
 def _name(value: Any) -> str:
     if live.is_placeholder(value):
-        return str(live.lost_of(value).about["name"])
+        return str(lost_of(value).about["name"])
     return class_name(type(value))
 
 

@@ -5,167 +5,20 @@ nothing is made again until a call that the journal cannot answer needs it: then
 same call, a *file* is opened again where it stood, and anything else is `LiveValueLost`.
 """
 
+import copy
 import functools
 import importlib
 import inspect
-import pickle
-import queue
-import threading
+import operator
 import types
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any
 
 from ninelives.errors import LiveValueLost
-from ninelives.run import calltable, files
 from ninelives.run.digest import STANDS_FOR
-
-_Function = types.FunctionType
-
-
-class Lost:
-    """What is known of a live value whose process has ended.
-
-    Attributes:
-        about: What the record says of it.
-        make: Makes it again; `None` where that cannot be.
-        made: The value, once it was made again.
-        set: Attributes that user code has set since.
-        reference: How records refer to it, where it is part of another one.
-        repeat: Done to a cursor that was made again, to have it stand where it stood.
-        stands: The placeholder.
-        recorded: The iterator over it whose items are recorded.
-        on_made: Told about the value when it was made again.
-        entered: What entering it gave, where it is a context.
-    """
-
-    #: Called before anything is made again; what checks code against a journal ends there (`run.check`).
-    before_making: ClassVar[Callable[[], None]] = staticmethod(lambda: None)
-
-    __slots__ = (
-        "_fields", "_parts", "about", "entered", "made", "make", "on_made", "recorded", "reference", "repeat",
-        "seq", "set", "stands", "step",
-    )  # fmt: skip
-
-    def __init__(self, about: dict[str, Any], step: str, seq: int, make: Callable[[], Any] | None) -> None:
-        self.about: Final = about
-        self.step: Final = step
-        self.seq: Final = seq
-        self.make = make
-        self.made: list[Any] = []
-        self.set: dict[str, Any] = {}
-        self.reference: Any = None
-        self.recorded: Any = None
-        self.repeat: list[Callable[[Any], Any]] = []
-        self.stands: weakref.ref[Placeholder] | None = None
-        self.entered: Lost | None = None
-        self.on_made: Callable[[dict[str, Any], Any], None] | None = None
-        self._fields: dict[str, Any] = {}
-        self._parts: dict[str, Lost] = {}
-
-    def real(self) -> Any:
-        """Return the value, made again if that can be.
-
-        Raises:
-            LiveValueLost: It cannot.
-        """
-        if not self.made:
-            Lost.before_making()
-            self._take(self._again())
-        return self.made[0]
-
-    def for_a_loop(self) -> Any:
-        """Return the value to be looped over from its beginning: an iterator is made again by its call."""
-        if self.about["what"] == "iterator" and not self.made and self.make is not None:
-            Lost.before_making()
-            self._take(self.make())
-        return self.real()
-
-    def _take(self, value: Any) -> None:
-        self.made.append(value)
-        for name, item in self.set.items():
-            setattr(value, name, item)
-        if self.about.get("position"):
-            value.seek(self.about["position"])
-        for repeat in self.repeat:
-            repeat(value)
-        if self.on_made is not None and "key" in self.about:
-            self.on_made(self.about, value)
-
-    def _again(self) -> Any:
-        what = self.about["what"]
-        place = f" (record {self.seq})" if self.seq else ""
-        if self.about.get("in_transaction"):
-            raise LiveValueLost(
-                f"the {self.about['name']} that step {self.step}{place} returned was in a "
-                "transaction when its process ended, and the database has taken back what was not committed; "
-                "make the whole transaction one step (@ninelives.step)"
-            )
-        if what == "handle" and self.make is not None:
-            return self.make()
-        if what == "file":
-            return files.reopen(self.about["file"], self.step, self.seq)
-        if what == "directory":
-            return files.directory(self.field("name"))
-        raise LiveValueLost(
-            f"step {self.step}{place} returned a {self.about['name']}, which cannot be recorded and was lost "
-            "with its process; return plain data from a step of your own (@ninelives.step), or make it in a "
-            "function marked @ninelives.live"
-        )
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the value was closed by the end of its process, and needs no closing."""
-        return not self.made and self.about["type"] in calltable.ENDED
-
-    def was_left(self) -> None:
-        """Note that a temporary directory was removed by its own process."""
-        if self.about["what"] == "directory":
-            files.directory(self.field("name")).cleanup()
-
-    # --- attributes -----------------------------------------------------------------------------------------
-
-    def has(self, name: str) -> bool:
-        """Tell whether an attribute is known."""
-        return name in self.set or name in self._fields or name in self.about.get("fields", ())
-
-    def field(self, name: str) -> Any:
-        """Return an attribute that is known; the same object each time."""
-        if name in self.set:
-            return self.set[name]
-        if name not in self._fields:
-            self._fields[name] = pickle.loads(self.about["fields"][name])
-        return self._fields[name]
-
-    def has_fresh(self, name: str) -> bool:
-        """Tell whether a part is a lock or the like, an object of each process; there is a new one then."""
-        fresh = _of_this_process(self.about["parts"][name])
-        if fresh is not None:
-            self._fields[name] = fresh
-        return fresh is not None
-
-    def changed(self, fields: Mapping[str, bytes]) -> None:
-        """Note attributes as a step left them; those that it did not change stay the same objects."""
-        before = self.about.get("fields", {})
-        for name, data in fields.items():
-            if before.get(name) != data:
-                self._fields.pop(name, None)
-                if name in self.set and pickle.loads(data) != self.set[name]:
-                    del self.set[name]
-        self.about["fields"] = dict(fields)
-
-    def be(self, state: Mapping[str, Any]) -> None:
-        """Note how the value was after a step that is replayed."""
-        if "fields" in state:
-            self.changed(state["fields"])
-        self.about.update({name: item for name, item in state.items() if name != "fields"})
-
-    def part(self, name: str, about: dict[str, Any]) -> "Lost":
-        """Return what is known of an attribute that is an object of a library."""
-        if name not in self._parts:
-            self._parts[name] = Lost(about, self.step, self.seq, lambda: getattr(self.real(), name))
-        return self._parts[name]
+from ninelives.run.lost import Lost, lost_of
 
 
 class Placeholder:
@@ -205,7 +58,11 @@ class Placeholder:
 
     def __exit__(self, *error: object) -> Any:
         lost = lost_of(self)
-        return lost.made[0].__exit__(*error) if lost.made else None
+        if not lost.made and lost.about.get("writes") and not any(error):
+            lost.real()  # what it still had to write is lost, and nobody would say so
+        if lost.made:
+            return lost.made[0].__exit__(*error)
+        return lost.was_left()
 
     def __iter__(self) -> Any:
         return iter(lost_of(self).for_a_loop())
@@ -238,6 +95,37 @@ class Placeholder:
 
     def __repr__(self) -> str:
         return str(lost_of(self).about["repr"])
+
+    def __str__(self) -> str:
+        lost = lost_of(self)
+        is_plain = getattr(_class(lost), "__str__", object.__str__) is object.__str__
+        return str(lost.made[0]) if lost.made else repr(self) if is_plain else str(lost.real())
+
+    def __format__(self, spec: str) -> str:
+        is_plain = getattr(_class(lost_of(self)), "__format__", object.__format__) is object.__format__
+        return format(str(self), spec) if is_plain else format(lost_of(self).real(), spec)
+
+    def __eq__(self, other: object) -> Any:
+        lost = lost_of(self)
+        if self is other:
+            return True
+        if not lost.made and getattr(_class(lost), "__eq__", object.__eq__) is object.__eq__:
+            return NotImplemented  # another object
+        return lost.real() == other
+
+    def __hash__(self) -> int:
+        is_plain = getattr(_class(lost_of(self)), "__hash__", object.__hash__) is object.__hash__
+        return object.__hash__(self) if is_plain else hash(lost_of(self).real())
+
+    def __copy__(self) -> Any:
+        return copy.copy(lost_of(self).real())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(lost_of(self).real(), memo)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle it for user code; what records hold is a reference (`reducers`)."""
+        return lost_of(self).real().__reduce_ex__(protocol)
 
     __ninelives_stands_for__ = staticmethod(lambda value: lost_of(value).about["type"])
 
@@ -285,70 +173,164 @@ def _of_the_file(lost: Lost, name: str) -> Any:
     return call
 
 
-class Method:
-    """A method of a lost live value: a call of it is a step like any other."""
+def _form(method: "Method") -> Any:
+    """Return what a method counts as in digests: itself, as one of its class; a lost attribute is needed."""
+    function = method.ninelives_function
+    if function is None:
+        return type(real_of(method)).__name__
+    return bound(method) if isinstance(function, types.FunctionType) else "method"
 
-    __slots__ = ("_name", "_owner", "function")
+
+class Method:
+    """A method of a lost live value: a call of it is a step like any other.
+
+    Where the value's class is not known any more, it may be an attribute that could not be recorded instead.
+    """
+
+    __slots__ = ("_ninelives_name", "_ninelives_owner", "ninelives_call", "ninelives_function")
 
     def __init__(self, owner: Placeholder, name: str, function: Any = None) -> None:
-        self._owner = owner
-        self._name = name
-        self.function = function
+        self._ninelives_owner = owner
+        self._ninelives_name = name
+        self.ninelives_function = function
+        #: Called instead, where this was handed to something that may loop over it as well.
+        self.ninelives_call: Callable[..., Any] | None = None
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """That of the value: what is no method must not be taken for one."""
+        return Method if self.ninelives_function is not None else type(real_of(self))
 
     @property
     def __self__(self) -> Placeholder:
         """The receiver, as methods have it."""
-        return self._owner
-
-    @property
-    def name(self) -> str:
-        """The attribute's name."""
-        return self._name
-
-    @property
-    def is_async(self) -> bool:
-        """Whether what a call returns is awaited."""
-        return inspect.iscoroutinefunction(self.function)
-
-    @property
-    def step_name(self) -> str:
-        """The name under which the step of a call is recorded."""
-        lost = lost_of(self._owner)
-        return f"{lost.about['name']}.{getattr(self.function, '__name__', self._name)}"
-
-    @property
-    def ends(self) -> bool:
-        """Whether the method only ends what its process has ended by dying."""
-        return self._name == "close" and lost_of(self._owner).has_ended
-
-    def bound(self) -> Any:
-        """Return the method as one of the class, bound to what stands for its receiver."""
-        return types.MethodType(self.function, self._owner)
+        return self._ninelives_owner
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it, having made the value again."""
-        if self.ends:
-            return None
-        return self._real()(*args, **kwargs)
+        lost = lost_of(self._ninelives_owner)
+        if self.ninelives_call is not None:
+            return self.ninelives_call(*args, **kwargs)
+        if self._ninelives_name == "close" and lost.has_ended:
+            return lost.was_left()
+        return real_of(self)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # of all that there is; such are asked for by libraries, and by us
+        return getattr(real_of(self), name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in Method.__slots__:
+            object.__setattr__(self, name, value)
+        else:
+            setattr(real_of(self), name, value)
 
     # What is no method after all: an attribute that could not be recorded.
 
     def __iter__(self) -> Any:
-        return iter(self._real())
+        return iter(real_of(self))
+
+    def __next__(self) -> Any:
+        return next(real_of(self))
 
     def __getitem__(self, key: Any) -> Any:
-        return self._real()[key]
+        return real_of(self)[key]
+
+    def __setitem__(self, key: object, value: object) -> None:
+        real_of(self)[key] = value
+
+    def __delitem__(self, key: object) -> None:
+        del real_of(self)[key]
 
     def __contains__(self, item: Any) -> bool:
-        return item in self._real()
+        return item in real_of(self)
 
-    def _real(self) -> Any:
-        """Return the attribute of the value, which is made again.
+    def __len__(self) -> int:
+        return len(real_of(self))
 
-        Raises:
-            LiveValueLost: It cannot be.
-        """
-        return getattr(lost_of(self._owner).real(), self._name)
+    def __bool__(self) -> bool:
+        return True if self.ninelives_function is not None else bool(real_of(self))
+
+    def __str__(self) -> str:
+        return str(real_of(self)) if self.ninelives_function is None else repr(self)
+
+    def __repr__(self) -> str:
+        return object.__repr__(self) if self.ninelives_function is not None else repr(real_of(self))
+
+    def __eq__(self, other: object) -> Any:
+        if type(other) is Method and self.ninelives_function is not None:
+            return self.__self__ is other.__self__ and self._ninelives_name == other._ninelives_name
+        return NotImplemented if self.ninelives_function is not None else real_of(self) == other
+
+    def __hash__(self) -> int:
+        if self.ninelives_function is None:
+            return hash(real_of(self))
+        return hash((id(self.__self__), self._ninelives_name))
+
+    def ninelives_again(self) -> "Method":
+        """Return another one for the same attribute."""
+        return Method(self._ninelives_owner, self._ninelives_name, self.ninelives_function)
+
+    __ninelives_stands_for__ = staticmethod(_form)
+
+
+def is_async(method: Method) -> bool:
+    """Tell whether what a call of a method returns is awaited."""
+    return inspect.iscoroutinefunction(method.ninelives_function)
+
+
+def step_name(method: Method) -> str:
+    """Return the name under which the step of a call is recorded."""
+    lost = lost_of(method.__self__)
+    return f"{lost.about['name']}.{getattr(method.ninelives_function, '__name__', method._ninelives_name)}"
+
+
+def bound(method: Method) -> Any:
+    """Return a method as one of the class, bound to what stands for its receiver."""
+    return types.MethodType(method.ninelives_function, method.__self__)
+
+
+def real_of(value: "Placeholder | Method") -> Any:
+    """Return what was lost, which is made again.
+
+    Raises:
+        LiveValueLost: It cannot be.
+    """
+    if type(value) is Method:
+        return getattr(lost_of(value._ninelives_owner).real(), value._ninelives_name)
+    return lost_of(value).real()
+
+
+_BINARY = "add and divmod floordiv lshift matmul mod mul or pow rshift sub truediv xor"
+_COMPARED = "ge gt le lt"
+_UNARY = "abs index invert neg pos"
+_CONVERTED = (complex, float, int, round, reversed)
+
+
+def _install_operators() -> None:
+    """Have operators ask what was lost, as Python asks its class and not our `__getattr__`."""
+
+    def forward(name: str, act: Callable[..., Any]) -> None:
+        def operate(value: Any, *others: Any) -> Any:
+            return act(real_of(value), *others)
+
+        for cls in (Placeholder, Method):
+            setattr(cls, f"__{name}__", operate)
+
+    for name in (*_BINARY.split(), *_COMPARED.split(), *_UNARY.split()):
+        act = divmod if name == "divmod" else getattr(operator, f"__{name}__")
+        forward(name, act)
+    for name in _BINARY.split():
+        act = divmod if name == "divmod" else getattr(operator, f"__{name}__")
+        forward(f"r{name}", lambda real, other, act=act: act(other, real))
+        if name != "divmod":
+            forward(f"i{name}", getattr(operator, f"__i{name}__"))
+    for made in _CONVERTED:
+        forward(made.__name__, made)
+
+
+_install_operators()
 
 
 def enter_again(args: Sequence[Any]) -> None:
@@ -361,25 +343,6 @@ def enter_again(args: Sequence[Any]) -> None:
         lost = lost_of(args[0])
         if lost.entered is not None and not lost.made:
             lost.entered.real()
-
-
-def lost_of(placeholder: Placeholder) -> Lost:
-    """Return what a placeholder stands for."""
-    lost: Lost = object.__getattribute__(placeholder, "_ninelives_lost")
-    return lost
-
-
-def _of_this_process(about: Mapping[str, Any]) -> Any:
-    """Return a new lock, event or queue, like the one that a lost value had; `None` for anything else."""
-    if about["qualname"].endswith(("SessionLock", "SessionRLock")):
-        return threading.RLock() if about["qualname"].endswith("RLock") else threading.Lock()
-    if about["module"] not in {"threading", "queue"}:
-        return None
-    cls = getattr(threading if about["module"] == "threading" else queue, about["qualname"], None)
-    try:
-        return cls() if isinstance(cls, type) else None
-    except TypeError:
-        return None  # a barrier, a thread: they are made for something
 
 
 def standing_for(lost: Lost) -> Placeholder:

@@ -1,12 +1,15 @@
 """Databases of SQLite that live in this process's memory: used directly, the code makes them again."""
 
+import io
 import sqlite3
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from ninelives.run.digest import type_name
 
 _ENGINES: Final = frozenset({"sqlalchemy.engine.base.Engine", "sqlalchemy.ext.asyncio.engine.AsyncEngine"})
+_WRAPPERS: Final = frozenset({io.BufferedRandom, io.BufferedReader, io.BufferedWriter, io.TextIOWrapper})
 #: By their ids; held, because nothing can refer to a connection weakly.
 _connections: Final[dict[int, sqlite3.Connection]] = {}
 
@@ -28,12 +31,26 @@ def connect(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
 
 
 def holds(value: Any) -> bool:
-    """Tell whether a value is a connection to such a database, or a cursor of one."""
+    """Tell whether a value is a connection to such a database, a cursor of one, or a file over a buffer."""
+    if type(value) in _WRAPPERS:
+        return is_buffer(value)
     if not _connections:
         return False
     if isinstance(value, sqlite3.Cursor):
         value = value.connection
     return id(value) in _connections
+
+
+def is_buffer(value: Any) -> bool:
+    """Tell whether a value is a buffer in memory, or reads and writes one: `TextIOWrapper(BytesIO())`."""
+    try:
+        while type(value) in _WRAPPERS:
+            value = value.buffer if isinstance(value, io.TextIOWrapper) else value.raw
+        if isinstance(value, zipfile.ZipExtFile):
+            value = value._fileobj._file  # type: ignore[attr-defined]
+    except (AttributeError, ValueError):  # it was detached
+        return False
+    return isinstance(value, io.BytesIO | io.StringIO)
 
 
 def is_database(value: Any) -> bool:

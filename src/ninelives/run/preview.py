@@ -86,10 +86,13 @@ class _View:
         return shown
 
     def mapping(self, value: Any, depth: int) -> Any:
-        shown = {self._text(str(k)): self.of(v, depth) for k, v in islice(value.items(), _ITEMS)}
+        shown = {self._text(self._key(k)): self.of(v, depth) for k, v in islice(value.items(), _ITEMS)}
         if len(value) > _ITEMS:
             shown["…"] = f"({len(value)} keys)"
         return shown
+
+    def _key(self, key: Any) -> str:
+        return str(self._name(key) if STANDS_FOR in type(key).__dict__ else key)
 
     def data(self, value: Any, _depth: int) -> Any:
         return f"<{len(value)} bytes>"

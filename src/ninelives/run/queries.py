@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ninelives.errors import IteratorChanged
-from ninelives.run.live import Lost
+from ninelives.run.live import is_placeholder
+from ninelives.run.lost import Lost, lost_of
 
 _ASKS: Final = re.compile(
     r"\s*(--[^\n]*\n\s*)*\(?\s*(select|with|values|show|explain|pragma|describe)\b", re.IGNORECASE
@@ -91,6 +92,14 @@ def was_called(
             lost.repeat.append(lambda cursor: getattr(cursor, method)(*args, **kwargs))
     elif method in _FETCHES and (lost.repeat or lost.about["what"] == "handle"):
         lost.repeat.append(lambda cursor: _again(cursor, method, args, kwargs, same))
+
+
+def begins_anew(step: str, args: Sequence[Any]) -> None:
+    """Note that a lost cursor executes something else now: what it gave before need not be fetched again."""
+    if args and is_placeholder(args[0]) and step.rpartition(".")[2] in _EXECUTES:
+        lost = lost_of(args[0])
+        if not lost.made and is_cursor(args[0].__class__):
+            lost.repeat.clear()
 
 
 def _again(

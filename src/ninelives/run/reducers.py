@@ -19,7 +19,7 @@ import urllib.error
 from array import array
 from typing import Any, Final
 
-from ninelives.run import memory, sentinels
+from ninelives.run import digest, memory, sentinels
 
 _NO_TIMEOUT: Any = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
 
@@ -42,7 +42,13 @@ def override(_pickler: object, value: Any) -> Any:
     return NotImplemented if place is None else (sentinels.at, (*place, cls))
 
 
+def _of_lost(value: Any) -> Any:
+    raise pickle.PicklingError("what stands for a lost value is recorded as a reference")
+
+
 def _reducer(cls: type) -> Any:
+    if digest.STANDS_FOR in cls.__dict__:
+        return _of_lost
     found = _OF_CLASSES.get(cls) or _OF_NAMES.get((cls.__module__, cls.__name__))
     return _of_partial if found is None and _is_partial(cls) else found
 

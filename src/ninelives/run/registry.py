@@ -14,7 +14,8 @@ from ninelives.errors import LiveValueLost
 from ninelives.run import calltable, fields, files, memory, transactions
 from ninelives.run.classify import class_name
 from ninelives.run.digest import type_name
-from ninelives.run.live import Lost, Placeholder, is_placeholder, lost_of, resolve, standing_for
+from ninelives.run.live import Placeholder, is_placeholder, resolve, standing_for
+from ninelives.run.lost import Lost, lost_of
 from ninelives.run.masking import Masks
 from ninelives.run.queries import Touch
 

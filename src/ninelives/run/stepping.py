@@ -16,7 +16,8 @@ from ninelives.run import changes, codec, live, queries, tracebacks, transaction
 from ninelives.run.changes import Tracked
 from ninelives.run.codec import ChangesLost, Outcome
 from ninelives.run.core import STARTED, Core, too_large
-from ninelives.run.live import Lost, Method
+from ninelives.run.live import Method
+from ninelives.run.lost import Lost, lost_of
 from ninelives.run.past import Past, Record
 from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, Strand, current
@@ -171,12 +172,12 @@ class Stepping:
             return
         method = step.name.rpartition(".")[2]
         if not queries.is_cursor(args[0].__class__):
-            queries.was_set_up(live.lost_of(args[0]), method, args[1:], step.kwargs)
+            queries.was_set_up(lost_of(args[0]), method, args[1:], step.kwargs)
             return
         digest = self._core.digests.of_value
         before = digest(found.value)
         queries.was_called(
-            live.lost_of(args[0]), method, args[1:], step.kwargs, lambda value: digest(value) == before
+            lost_of(args[0]), method, args[1:], step.kwargs, lambda value: digest(value) == before
         )
 
     def _on_context(self, step: Step) -> None:
@@ -186,14 +187,14 @@ class Stepping:
             and step.args
             and live.is_placeholder(step.args[0])
         ):
-            context = live.lost_of(step.args[0])
+            context = lost_of(step.args[0])
             self._registry.is_entering(step.key, context, lambda: self._again(step))
 
     def _on_directory(self, step: Step) -> None:
-        """Note that a temporary directory, which is there again for the rest of the code, was removed."""
+        """Note that something was left or closed; a temporary directory was there again until then."""
         args = step.all_args
-        if args and live.is_placeholder(args[0]) and step.name.endswith((".__exit__", ".cleanup")):
-            live.lost_of(args[0]).was_left()
+        if args and live.is_placeholder(args[0]) and step.name.endswith(_LEAVES):
+            lost_of(args[0]).was_left()
 
     def _lost_value(self, step: Step, record: Record) -> Any:
         about = self._core.codec.about(record.body)
@@ -204,7 +205,7 @@ class Stepping:
 
     def _read_from(self, step: Step) -> list[tuple[Any, int]]:
         """Return the files that an iterator reads, and where it began."""
-        losts = [live.lost_of(value) for value in step.args if live.is_placeholder(value)]
+        losts = [lost_of(value) for value in step.args if live.is_placeholder(value)]
         return [(lost, lost.about["file"]["position"]) for lost in losts if lost.about["what"] == "file"]
 
     def _again(self, step: Step, files: Sequence[tuple[Lost, int]] = ()) -> Any:
@@ -236,9 +237,11 @@ class Stepping:
         self._registry.see_there(step.all_args)
         if self._registry.has_placeholders:
             if _only_leaves(step):
+                lost_of(step.args[0]).was_left()
                 return _nothing() if inspect.iscoroutinefunction(step.fn) else None
             if step.name.endswith(("__exit__", "__aexit__")):
                 live.enter_again(step.args)
+            queries.begins_anew(step.name, step.all_args)
             args, kwargs = self._registry.resolve(args, kwargs)
         return step.fn(*args, **kwargs)
 
@@ -303,6 +306,8 @@ class Stepping:
         return shown
 
 
+#: The names of steps that end what they are called on.
+_LEAVES = (".__exit__", ".__aexit__", ".aclose", ".cleanup", ".close")
 #: What holds several things that a step returned.
 _HOLDERS = frozenset({list, tuple, dict})
 
@@ -318,7 +323,8 @@ def _items(holder: Any, place: str) -> Iterator[tuple[str, Any]]:
             yield inner, item
 
 
-_METHODS = (types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType, Method)
+#: `Method` first: it is asked for no class of what it stands for then.
+_METHODS = (Method, types.MethodType, types.BuiltinFunctionType, types.MethodWrapperType)
 
 
 def _all_args(fn: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -343,7 +349,7 @@ def _only_leaves(step: Step) -> bool:
     leaves = step.name.endswith((".__exit__", ".__aexit__", ".close"))
     if not leaves or not step.args or not live.is_placeholder(step.args[0]):
         return False
-    lost = live.lost_of(step.args[0])
+    lost = lost_of(step.args[0])
     return lost.has_ended or (lost.entered is not None and lost.entered.has_ended)
 
 
