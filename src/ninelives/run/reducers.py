@@ -42,7 +42,7 @@ def override(_pickler: object, value: Any) -> Any:
     return NotImplemented if place is None else (sentinels.at, (*place, cls))
 
 
-def _of_lost(value: Any) -> Any:
+def _of_lost(_value: Any) -> Any:
     raise pickle.PicklingError("what stands for a lost value is recorded as a reference")
 
 
