@@ -221,7 +221,8 @@ class Calls:
         if kind is Kind.CHANCE:
             return self._chance.instead_of(fn, name, scope)
         if not scope.records:
-            return fn
+            # A database in memory that a module makes is one of this process, too.
+            return functools.partial(self._connect, fn, name) if fn is sqlite3.connect else fn
         if kind is Kind.STEP:
             return self._step(fn, verdict)
         if kind is Kind.SLEEP:

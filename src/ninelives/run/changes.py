@@ -119,7 +119,7 @@ class Tracked:
         if receiver is not None:
             self.containers.append(receiver)  # always the last
         self._data = data
-        self._data_before: list[bytes | None] = []
+        self._data_before: list[Any] = []
         self._before: list[bytes | None] = []
         self._receiver_before: bytes | None = None
         self.has_lost_receiver = False
@@ -129,7 +129,11 @@ class Tracked:
         self._before = [self._digest(root) for root in self._roots]
         if self._receiver is not None:
             self._receiver_before = _pickled(self._receiver, self._pickles)
-        self._data_before = [_pickled(value, self._pickles, _DATA_LIMIT) for value in self._data]
+        self._data_before = [self._state(value) for value in self._data]
+
+    def _state(self, value: Any) -> Any:
+        is_database = memory.is_database(value)
+        return memory.mark(value) if is_database else _pickled(value, self._pickles, _DATA_LIMIT)
 
     def _digest(self, root: Any) -> bytes | None:
         try:
@@ -151,9 +155,10 @@ class Tracked:
             found.append((len(self.containers) - 1, Whole(after)))
         first = len(self.targets) - len(self._data)
         for index, (value, was) in enumerate(zip(self._data, self._data_before, strict=True), start=first):
-            now = None if was is None else _pickled(value, self._pickles, _DATA_LIMIT)
+            now = None if was is None else self._state(value)
             if now is not None and now != was:
-                found.append((index, Whole(now)))
+                whole = self._pickles.whole(value) if self._pickles and memory.is_database(value) else now
+                found.append((index, Whole(whole)))
         return found
 
 
@@ -164,10 +169,19 @@ def track(
     has_fields: Callable[[type], bool],
     receiver: Any = None,
     pickles: Pickles | None = None,
+    *,
+    is_alone: bool = False,
 ) -> Tracked | None:
-    """Find what a call may change: containers among its arguments, its receiver; `None` for nothing."""
+    """Find what a call may change: containers among its arguments, its receiver; `None` for nothing.
+
+    Databases in memory that the arguments reach, too; all that there are where a step `is_alone`, and no
+    other strand can have changed them meanwhile.
+    """
     given = [value for value in (*args, *kwargs.values()) if type(value) not in SCALARS]
-    if not given and receiver is None:
+    databases = memory.databases()
+    if databases:
+        databases = databases if is_alone else _databases_of(given, has_fields)
+    if not given and receiver is None and not databases:
         return None
     roots = [value for value in given if _can_change(value, has_fields)]
     data = [] if pickles is None else [value for value in given if _holds_data(value, has_fields, pickles)]
@@ -176,6 +190,9 @@ def track(
     ):
         receiver = None
     data = [value for value in data if value is not receiver]
+    if databases and pickles is not None:
+        # Behind those that were given: a release that did not know of them passes them over.
+        data += [found for found in databases if not any(found is value for value in data)]
     if not roots and receiver is None and not data:
         return None
     try:
@@ -270,6 +287,19 @@ def _walk(value: Any, found: list[Any], seen: set[int], has_fields: Callable[[ty
         found.append(value)
     for part in parts:
         _walk(part, found, seen, has_fields)
+
+
+def _databases_of(given: Sequence[Any], has_fields: Callable[[type], bool]) -> list[Any]:
+    """Return the databases in memory that values are, are cursors of, or hold."""
+    holders: list[Any] = []
+    seen: set[int] = set()
+    for value in given:
+        _walk(value, holders, seen, has_fields)
+    parts = [*given, *(part for value in given if isinstance(value, tuple) for part in value)]
+    for holder in holders:
+        parts.extend(_parts(holder) if isinstance(holder, _CONTENTS) else fields_of(holder).values())
+    found = map(memory.database_of, parts)
+    return list({id(one): one for one in found if one is not None}.values())
 
 
 def _parts(value: Any) -> Iterable[Any]:

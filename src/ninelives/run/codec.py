@@ -76,7 +76,7 @@ class Codec:
             return None
         if tracked is None:
             return self._plain(value)
-        changed = self._without_secrets(tracked.changed())
+        changed = self._without_secrets(tracked)
         try:
             body, used = _dump((value, changed), tracked.containers)
         except Exception:
@@ -106,7 +106,7 @@ class Codec:
         if _has_finalizer(value):
             return None
         containers = () if tracked is None else tracked.containers
-        changed = [] if tracked is None else self._without_secrets(tracked.changed())
+        changed = [] if tracked is None else self._without_secrets(tracked)
         try:
             body, _ = _dump((value, changed), containers, self.references, self._masks)
             if self._masks.occur_in(body):
@@ -117,11 +117,15 @@ class Codec:
         changes.apply(containers, content)
         return Outcome("ok", _CHANGED + body, again)
 
-    def _without_secrets(self, changed: changes.Content) -> changes.Content:
-        """Leave out libraries' objects that hold a secret: no pickle of them is kept."""
-        return [
-            c for c in changed if not (isinstance(c[1], changes.Whole) and self._masks.occur_in(c[1].data))
-        ]
+    def _without_secrets(self, tracked: Tracked) -> changes.Content:
+        """Return what a step has changed, without objects that hold a secret: no pickle of them is kept."""
+        found: changes.Content = []
+        for index, item in tracked.changed():
+            if not isinstance(item, changes.Whole) or not self._masks.occur_in(item.data):
+                found.append((index, item))
+            elif memory.is_database(tracked.targets[index]):
+                found.append((index, changes.Whole(_dump(memory.NO_CONTENT, ())[0])))
+        return found
 
     def _plain(self, value: Any) -> Outcome | None:
         try:
@@ -149,7 +153,7 @@ class Codec:
     def error(self, error: BaseException, tracked: Tracked | None) -> Outcome:
         """Return what is recorded of an exception."""
         document = failures.describe(error, self._is_user)
-        changed = self._without_secrets(tracked.changed()) if tracked is not None else []
+        changed = self._without_secrets(tracked) if tracked is not None else []
         containers: Sequence[Any] = tracked.containers if tracked is not None else ()
         try:
             body, _ = _dump((document, changed), containers)
@@ -190,8 +194,8 @@ class Codec:
         """Give an object the state that `whole` pickled."""
         try:
             changes.restore(value, self._load(data, (value,)))
-        except memory.InTransaction:
-            raise ChangesLost from None
+        except memory.NotRecorded as error:
+            raise ChangesLost(str(error)) from None
 
     def _load(self, data: bytes, containers: Sequence[Any]) -> Any:
         return _Unpickler(io.BytesIO(data), containers, self.references, self._masks).load()

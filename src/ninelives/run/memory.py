@@ -10,6 +10,15 @@ from ninelives.run.digest import type_name
 
 _ENGINES: Final = frozenset({"sqlalchemy.engine.base.Engine", "sqlalchemy.ext.asyncio.engine.AsyncEngine"})
 _WRAPPERS: Final = frozenset({io.BufferedRandom, io.BufferedReader, io.BufferedWriter, io.TextIOWrapper})
+#: Of larger databases it is not recorded what they hold. bytes
+LIMIT: Final = 1_000_000
+#: Recorded of what is not; a process of an earlier release takes it for a transaction.
+NO_CONTENT: Final = (None, True)
+#: Connections, by their ids, to databases that were larger once, and that were found closed.
+_large: Final[set[int]] = set()
+_closed: Final[set[int]] = set()
+#: Connections to databases that others have a connection to.
+_shared: Final[set[int]] = set()
 #: By their ids; held, because nothing can refer to a connection weakly.
 _connections: Final[dict[int, sqlite3.Connection]] = {}
 
@@ -27,6 +36,8 @@ def connect(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, 
     """Return a connection to such a database, made by `sqlite3.connect`."""
     made = fn(*args, **kwargs)
     _connections[id(made)] = made
+    if "cache=shared" in str(args[0] if args else kwargs.get("database")):
+        _shared.add(id(made))
     return made
 
 
@@ -71,23 +82,78 @@ def ends_with_process(value: Any) -> bool:
     return False
 
 
-class InTransaction(Exception):
-    """A step left a database in a transaction: what a rollback would take back is not recorded."""
+class NotRecorded(Exception):
+    """A step has changed a database in memory, and what it holds since is in no record."""
 
 
-def content(connection: sqlite3.Connection) -> tuple[bytes, bool]:
-    """Return all that a database holds, and whether a part of it may be taken back."""
-    return connection.serialize(), connection.in_transaction
+def databases() -> list[sqlite3.Connection]:
+    """Return the connections to such databases that are open, in the order in which they were made."""
+    return [found for key, found in _connections.items() if key not in _closed] if _connections else []
 
 
-def fill(connection: sqlite3.Connection, data: bytes, is_in_transaction: bool) -> None:
+def database_of(value: Any) -> sqlite3.Connection | None:
+    """Return the connection to such a database that a value is, or that it is a cursor of."""
+    if isinstance(value, sqlite3.Cursor):
+        value = value.connection
+    return _connections.get(id(value))
+
+
+def mark(connection: sqlite3.Connection) -> Any:
+    """Return what is another thing once the database has changed; `None` where that cannot be told."""
+    key = id(connection)
+    try:
+        counted = connection.total_changes, connection.in_transaction
+        if key not in _large:
+            data = _serialized(connection)
+            if len(data) <= LIMIT:
+                return (*counted, data)
+            _large.add(key)
+        return (*counted, sqlite3.Cursor(connection).execute("PRAGMA schema_version").fetchone())
+    except sqlite3.ProgrammingError as error:
+        if "closed" in str(error):
+            _closed.add(key)
+        return None  # or it belongs to another thread, which alone can change it
+    except sqlite3.Error:
+        return None
+
+
+def _serialized(connection: sqlite3.Connection) -> bytes:
+    try:
+        return connection.serialize()
+    except sqlite3.OperationalError:
+        return b""  # there is no table in it yet
+
+
+def content(connection: sqlite3.Connection) -> tuple[bytes | None, bool]:
+    """Return all that a database holds, `None` where that is too much, and whether it may be taken back."""
+    if id(connection) in _shared:
+        return NO_CONTENT  # filled again it would be another one than its other connections have
+    data = _serialized(connection)
+    return (data, connection.in_transaction) if len(data) <= LIMIT else NO_CONTENT
+
+
+def fill(connection: sqlite3.Connection, data: bytes | None, is_in_transaction: bool) -> None:
     """Give a database what it held after a step that is replayed.
 
     Raises:
-        InTransaction: The step had not committed what it did.
+        NotRecorded: It is in no record, or the step had not committed what it did.
     """
+    if data is None:
+        raise NotRecorded(
+            f"changed a database in memory that holds more than {LIMIT // 1_000_000} MB or a secret, or is "
+            "shared by connections: that is not recorded, and was lost with its process; change it outside of steps "
+            "(your code does that again), or use a database on a server"
+        )
     if is_in_transaction:
-        raise InTransaction
+        raise NotRecorded(
+            "left a database in memory in the middle of a transaction, which was lost with its process; "
+            "commit or roll back in the step that began it, or change the database outside of steps (your "
+            "code does that again)"
+        )
     if connection.in_transaction:
         connection.commit()  # as the step did: it is part of what the database held
-    connection.deserialize(data)
+    try:
+        if data:
+            connection.deserialize(data)
+    except sqlite3.Error as error:
+        raise NotRecorded(f"changed a database in memory that cannot be filled again ({error})") from None

@@ -121,7 +121,9 @@ class Stepping:
         step.digest = core.digests.of_call(step.name, args, step.kwargs)
         receiver = None if len(args) == len(step.args) else self._receiver(args[0])
         has_fields = core.classifier.is_user_class
-        step.tracked = changes.track(args, step.kwargs, core.digests, has_fields, receiver, core.codec)
+        step.tracked = changes.track(
+            args, step.kwargs, core.digests, has_fields, receiver, core.codec, is_alone=core.turns.is_alone
+        )
         if step.record is not None:
             given = (step.args, step.kwargs)
             core.compare(step.record, strand, step.n, "step", step.name, step.digest, given)
@@ -148,12 +150,12 @@ class Stepping:
             found = self._core.codec.read(record.body, step.targets)
             self._on_cursor(step, found)
             self._on_directory(step)
-        except ChangesLost:
-            lost = LiveValueLost(
-                f"step {step.name} (record {record.seq}) changed its arguments into something that cannot be "
-                "recorded, and that was lost with its process; return what the step makes instead"
+        except ChangesLost as error:
+            what = str(error) or (
+                "changed its arguments into something that cannot be recorded, and that was lost with its "
+                "process; return what the step makes instead"
             )
-            return Outcome("error", b"", lost)
+            return Outcome("error", b"", LiveValueLost(f"step {step.name} (record {record.seq}) {what}"))
         return handed_out(found, record.seq)
 
     def _note_receiver(self, step: Step, is_lost: bool | None, seq: int) -> None:
