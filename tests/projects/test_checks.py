@@ -199,7 +199,7 @@ def test_what_is_odd_is_a_warning_with_its_rule():
         "no-more-times": found["no-more-times"],
         "included-requirement": (
             "requirements.txt:1: ninelives is there anyway, because sessions get this server's own; this line "
-            "decides its version"
+            "leaves its version as it is"
         ),
     }
     assert found["no-more-times"].startswith(

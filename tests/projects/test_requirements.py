@@ -29,7 +29,7 @@ def added(main: str, text: str = "") -> list[str]:
         ),
         ("from autokitteh import slack", "", ["autokitteh==0.8.3", "slack-sdk~=3.33"]),
         ("import autokitteh.slack", "autokitteh==0.8.1\n", ["slack-sdk~=3.33"]),
-        ("import autokitteh.slack", "AutoKitteh[all]\nSlack.SDK>=3\n", []),
+        ("import autokitteh.slack", "AutoKitteh[all]\nSlack.SDK>=3\n", ["autokitteh==0.8.3"]),
         ("import autokitteh.slack", "# autokitteh\n", ["autokitteh==0.8.3", "slack-sdk~=3.33"]),
         ("import autokitteh.slacker", "", ["autokitteh==0.8.3"]),
         ("import autokitteh_extras", "", []),
@@ -66,13 +66,19 @@ def test_helpers_bring_their_libraries(main: str, text: str, expected: list[str]
         ("import google.protobuf.json_format", "", ["protobuf"]),
         ("import psycopg2\nfrom paramiko import Transport", "", ["paramiko", "psycopg2-binary"]),
         ("from jenkins import Jenkins", "python-jenkins==1.8", []),
+        ("import pydantic_ai", "pydantic-ai\nlogfire\n", ["pydantic-ai~=1.30", "opentelemetry-api<1.40"]),
+        ("import openai", "openai  # the newest\n", ["openai~=1.57"]),
+        ("import openai", "openai ; python_version < '4'\n", ["openai~=1.57"]),
+        ("import openai", "openai >= 2 # needed\n", []),
+        ("import openai", "openai @ https://host.example/openai.whl\n", []),
+        ("import openai", "openai ?\n", []),
         ("import pandas", "", []),
     ],
 )
 def test_a_project_of_autokitteh_gets_what_it_imports_of_its_environment(main, text, expected):
     """
-    There everything of `autokitteh[all]` is installed already, and no `requirements.txt` names it; what the
-    project would install itself while it runs is installed with the rest.
+    There everything of `autokitteh[all]` is installed already, and no `requirements.txt` names it, or names it
+    without asking for a version; what the project would install itself while it runs is installed with the rest.
     """
     found = requirements.added(text, code.scan(bundles.read(tar_of({"main.py": main}))), is_autokitteh=True)
 

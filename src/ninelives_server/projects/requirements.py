@@ -106,8 +106,11 @@ def added(text: str, code: Code, *, is_autokitteh: bool = False) -> list[str]:
     These are those of SDK helpers that it imports; for a project of AutoKitteh (`is_autokitteh`: its manifest
     is one; or the code imports the SDK) also what it imports of AutoKitteh's own environment, and what it
     would have `autokitteh.packages` install.
+
+    A line that names one of them without a version is content with what there is, as where AutoKitteh has it
+    installed already: the range that its helpers are written for holds for it too.
     """
-    named = _named(text)
+    decided = _decided(text)
     wanted: list[str] = []
     if any(_is_in(module, SDK) for module in code.imports):
         wanted.append(f"{SDK}=={SDK_VERSION}")
@@ -121,7 +124,7 @@ def added(text: str, code: Code, *, is_autokitteh: bool = False) -> list[str]:
         imported = (*included.libraries(code.imports), *code.installs)
         wanted.extend(item for item in imported if _named(item).isdisjoint(known))
     # A project that names the SDK gets the version that it asks for, but the same libraries.
-    return [item for item in dict.fromkeys(wanted) if _named(item).isdisjoint(named)]
+    return [item for item in dict.fromkeys(wanted) if _named(item).isdisjoint(decided)]
 
 
 def full_text(text: str, additions: list[str]) -> str:
@@ -144,13 +147,15 @@ def check(bundle: Bundle, code: Code, problems: Problems) -> None:
             )
             continue
         try:
-            name = canonicalize_name(Requirement(line.partition(" --")[0].strip()).name)
+            wanted = _parsed(line)
         except InvalidRequirement as error:
             reason = str(error).splitlines()[0]
             problems.add(FILE_NAME, number, f"{line[:100]!r} names no package: {reason}", _BAD)
             continue
+        name = canonicalize_name(wanted.name)
         if name in provided:
-            message = f"{name} is there anyway, because {provided[name]}; this line decides its version"
+            effect = "decides its version" if _decides(wanted) else "leaves its version as it is"
+            message = f"{name} is there anyway, because {provided[name]}; this line {effect}"
             problems.warn(FILE_NAME, number, message, "included-requirement")
 
 
@@ -180,6 +185,28 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _is_in(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
+
+
+def _parsed(line: str) -> Requirement:
+    """Read a line of `requirements.txt`, without pip's options at its end."""
+    return Requirement(line.partition(" --")[0].strip())
+
+
+def _decides(requirement: Requirement) -> bool:
+    return bool(requirement.specifier or requirement.url)
+
+
+def _decided(text: str) -> set[str]:
+    """Return the normalised names of the packages whose version is decided, of unclear lines too."""
+    found: set[str] = set()
+    for _number, line in _logical_lines(text):
+        try:
+            if not _decides(_parsed(line)):
+                continue
+        except InvalidRequirement:
+            pass
+        found |= _named(line)
+    return found
 
 
 def _named(text: str) -> set[str]:
