@@ -233,6 +233,10 @@ async def test_what_its_worker_has_not_begun_it_keeps_when_it_comes_back(world: 
         ),
         ({"signal": 9}, "its process died after its code had begun: killed by signal 9"),
         (
+            {"signal": 9, "reason": "it sent a frame that is none of a session's: its header is no JSON"},
+            "or of a library, has written to it (to a file descriptor that is not its own)",
+        ),
+        (
             {"limit": {"name": "cpu_seconds", "limit": 5, "used": 5.1}},
             "it was killed after its code had begun",
         ),

@@ -27,3 +27,20 @@ def test_a_header_that_is_too_long_does_not_pass() -> None:
     assert (
         session_socket._header(json.dumps({"t": "record", "i": 1, "preview": "x" * 600_000}).encode()) is None
     )
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (b"{", "its header is no JSON"),
+        (b"\xff", "its header is no JSON"),
+        (b"[" * 100_000, "its header is no JSON"),
+        (b"[1]", "its header is no JSON object"),
+        (b'{"t":"hello"}', "it says hello a second time"),
+        (b'{"t":"claim","token":"Secret"}', "its header is not one that a session's process sends"),
+        (b'{"t":"record","i":' + b"1" * 600_000 + b"}", "its header has 600019 bytes"),
+    ],
+)
+def test_what_is_wrong_with_a_header_is_said_and_nothing_that_it_holds(header, said):
+    """People see it as the reason why a session has ended."""
+    assert session_socket._fault(header) == said

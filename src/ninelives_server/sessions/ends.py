@@ -18,6 +18,12 @@ from ninelives_server.vault.vault import Vault
 DEATHS = 5
 #: How long a process that died waits for its next start; the last one repeats. seconds
 _DELAYS = (1.0, 5.0, 30.0)
+#: Who says what cannot be read, and how a worker begins to tell of it.
+_BY_CODE = (
+    "only Ninelives speaks through the socket of a session's process, so code of the session, or of a "
+    "library, has written to it (to a file descriptor that is not its own)"
+)
+_OF_SOCKET = ("it sent a frame", "it used the number")
 
 
 def delay_after(deaths: int) -> float:
@@ -142,10 +148,7 @@ def cut_off(session_id: str, needed: int, carried: frozenset[int]) -> dict[str, 
 
 def nonsense(why: str, last: Row | None) -> dict[str, Any]:
     """Return the error of a session whose process said what nobody can read."""
-    message = (
-        f"its process said something that cannot be read: {why}; only Ninelives speaks through the socket of "
-        "a session's process, so code of the session, or of a library, has written to it"
-    )
+    message = f"its process said something that cannot be read: {why}; {_BY_CODE}"
     return error("BrokenFrame", message, seq=last and last.seq)
 
 
@@ -175,6 +178,8 @@ def obituary(op: Died, last: Row | None, session: Session, *, is_last_of_many: b
 
 
 def _cause(op: Died) -> str:
+    if op.reason.startswith(_OF_SOCKET):
+        return f"{op.reason}; {_BY_CODE}"  # its worker has killed it for that: no signal says more
     if op.signal is not None:
         cause = f"killed by signal {op.signal}"
     elif op.exit_code is not None:

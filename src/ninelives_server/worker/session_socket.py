@@ -142,7 +142,7 @@ class SessionSocket(asyncio.Protocol, ABC):
     def _from_process(self, header: bytes, body: bytes) -> None:
         head = _header(header)
         if head is None or (head["t"] == "hello" and self._has_greeted):
-            self._break("it sent a frame that is none of a session's")
+            self._break(f"it sent a frame that is none of a session's: {_fault(header)}")
             return
         kind = head["t"]
         self.activity += 1
@@ -313,6 +313,23 @@ def _header(text: bytes) -> dict[str, Any] | None:
     if not isinstance(kind, str) or kind not in _SAYS or _OURS & head.keys() or type(number) is not int:
         return None
     return cast("dict[str, Any]", head)
+
+
+def _fault(text: bytes) -> str:
+    """Say what is wrong with a header; nothing of what it holds, which may be secret."""
+    if len(text) > _HEADER_LIMIT:
+        return f"its header has {len(text)} bytes"
+    try:
+        head = json.loads(text.decode())
+    except (ValueError, RecursionError):
+        return "its header is no JSON"
+    if not isinstance(head, dict):
+        return "its header is no JSON object"
+    if _depth(text) > _DEPTH_LIMIT:
+        return f"its header is nested more than {_DEPTH_LIMIT} deep"
+    if head.get("t") == "hello":
+        return "it says hello a second time"
+    return "its header is not one that a session's process sends"
 
 
 def _depth(text: bytes) -> int:

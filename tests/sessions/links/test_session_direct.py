@@ -229,7 +229,9 @@ async def test_who_greets_again_and_again_says_nonsense(direct: Direct):
     direct.process.say("hello", pid=1)
 
     assert await direct.process.said() == ""
-    assert (await direct.told())[1]["why"] == "it sent a frame that is none of a session's"
+    assert (await direct.told())[1]["why"] == (
+        "it sent a frame that is none of a session's: it says hello a second time"
+    )
 
 
 @pytest.mark.parametrize("changed", ["epoch", "session", "twice"])
