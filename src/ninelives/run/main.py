@@ -14,6 +14,7 @@ import re
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -95,6 +96,7 @@ def _set_environment(start: Start) -> None:
         os.environ["SSL_CERT_FILE"] = os.environ["REQUESTS_CA_BUNDLE"] = str(ca_file)
     if work_dir := start.get("work_dir"):
         os.chdir(work_dir)
+    tempfile.tempdir = None  # each session has its own; a library may have asked for the zygote's
 
 
 class _Run:

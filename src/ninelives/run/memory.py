@@ -141,8 +141,8 @@ def fill(connection: sqlite3.Connection, data: bytes | None, is_in_transaction: 
     if data is None:
         raise NotRecorded(
             f"changed a database in memory that holds more than {LIMIT // 1_000_000} MB or a secret, or is "
-            "shared by connections: that is not recorded, and was lost with its process; change it outside of "
-            "steps (your code does that again), or use a database on a server"
+            "shared by connections: that is not recorded, and was lost with its process; change it outside "
+            "of steps (your code does that again), or use a database on a server"
         )
     if is_in_transaction:
         raise NotRecorded(

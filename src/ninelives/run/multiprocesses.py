@@ -8,6 +8,7 @@ by then. An item of a queue that several processes fill is recorded with its val
 import multiprocessing.process
 import os
 import pickle
+import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from ninelives.run.processes import Processes, replace
 from ninelives.run.scope import current
 
 _now = time.monotonic
+#: Of a socket in the file system, with the 0 behind it 108. bytes
+_LONGEST_ADDRESS: Final = 107
 _Process = multiprocessing.process.BaseProcess
 _exitcode: Final[Any] = _Process.__dict__["exitcode"]
 _is_alive = _Process.is_alive
@@ -64,6 +67,7 @@ class Multiprocesses:
         self._install_join()
         self._install_queues()
         self._install_synchronize()
+        self._install_addresses()
 
     # --- processes ----------------------------------------------------------------------------------------
 
@@ -221,6 +225,20 @@ class Multiprocesses:
             return self._clocks.read(lambda: method(items), label) if self._asks() else method(items)
 
         replace(owner, name, read)
+
+    def _install_addresses(self) -> None:
+        """Give a manager's socket a name without a directory where the session's is too deep for one."""
+        from multiprocessing import connection
+
+        address_of: Callable[[str], Any] = connection.arbitrary_address  # type: ignore[attr-defined]
+
+        def arbitrary_address(family: str) -> Any:
+            """Return where to listen; only who knows the key is listened to."""
+            found = address_of(family)
+            is_too_long = family == "AF_UNIX" and len(os.fsencode(found)) > _LONGEST_ADDRESS
+            return f"\0listener-{os.getpid()}-{secrets.token_hex(8)}" if is_too_long else found
+
+        replace(connection, "arbitrary_address", arbitrary_address)
 
     # --- what processes wait for --------------------------------------------------------------------------
 

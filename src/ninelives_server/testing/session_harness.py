@@ -8,10 +8,12 @@ program, kill it after each of its records in turn, let it go on, and compare (`
 import array
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -130,7 +132,9 @@ class Harness:
         sdk: Path = _SDK,
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0"}
+        #: What sessions that were killed leave behind is gone with it.
+        self.temporary = Path(tempfile.mkdtemp(prefix="ninelives-"))
+        env = {"PATH": os.environ.get("PATH", ""), "PYTHONHASHSEED": "0", "TMPDIR": str(self.temporary)}
         command = [python, "-B", "-X", "utf8", "-c", FORKER, str(sdk), str(theirs.fileno())]
         command += [os.pathsep.join(path), ",".join(preload)]
         self._forker = subprocess.Popen(
@@ -144,6 +148,7 @@ class Harness:
         """Stop the helper."""
         self._control.close()
         self._forker.wait(10)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     # --- running ------------------------------------------------------------------------------------------
 

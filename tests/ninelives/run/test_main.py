@@ -193,6 +193,7 @@ def test_the_environment_is_the_sessions_own(harness, program, monkeypatch):
 
     assert set(names) <= {
         "NAME", "PATH", "PYTHONHASHSEED", "TZ", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "HOME", "LANG", "LC_ALL",
+        "TMPDIR",
     }  # fmt: skip
     assert (zone, value, ca_file) == ("UTC", "value", "/ca.pem")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ninelives_server.testing.session_harness import Journal
+from ninelives_server.testing.session_harness import Harness, Journal
 
 OTHER_SPEED = """
 import multiprocessing
@@ -201,3 +201,57 @@ def test_locks_of_processes_are_used_directly(harness, program):
 
     assert whole.result == [True, 2]
     assert [row.head["name"] for row in whole.journal.in_order()] == ["main.note", "main.note"]
+
+
+def test_what_processes_leave_in_a_temporary_directory_is_the_sessions_own(program, tmp_path):
+    """Also where a library has asked for the directory before there was a session; a killed one leaves nothing."""
+    (tmp_path / "asks_early.py").write_text("import tempfile\ntempfile.gettempdir()\n")
+    harness = Harness(path=[str(tmp_path)], preload=["asks_early"])
+    made = program(
+        """
+        import multiprocessing
+        import multiprocessing.util
+        import tempfile
+
+        def main(event):
+            with multiprocessing.Manager() as manager:
+                manager.list([1])
+                return [tempfile.gettempdir(), multiprocessing.util.get_temp_dir()]
+        """
+    )
+    try:
+        found = harness.run(made)
+        own = tmp_path / "own"
+        own.mkdir()
+        made.env = {"TMPDIR": str(own)}
+        of_its_own = harness.run(made)
+    finally:
+        harness.close()
+
+    assert found.result[0] == str(harness.temporary)
+    assert found.result[1].startswith(str(harness.temporary))
+    assert not harness.temporary.exists()
+    assert of_its_own.result[0] == str(own)
+
+
+def test_a_manager_listens_though_the_directory_of_the_session_is_deep(harness, program, tmp_path):
+    """The name of a socket has 107 bytes at most."""
+    deep = tmp_path / ("d" * 90)
+    deep.mkdir()
+    made = program(
+        """
+        import multiprocessing
+
+        def main(event):
+            with multiprocessing.Manager() as manager:
+                found = manager.list([1])
+                found.append(2)
+                return list(found)
+        """,
+        env={"TMPDIR": str(deep)},
+    )
+
+    found = harness.run(made)
+
+    assert found.error is None
+    assert found.result == [1, 2]
