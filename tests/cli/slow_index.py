@@ -28,11 +28,12 @@ def _wheel() -> bytes:
 
 
 class Index:
-    """Has one package, `slowly` 1.0, and hands out its page once it is `open`."""
+    """Has one package, `slowly` 1.0, and hands out its page once it is `open`; counts who `asked` for that."""
 
     def __init__(self) -> None:
         self.open = threading.Event()
         self.url = ""
+        self.asked = 0
 
     def slow_for(self, seconds: float) -> None:
         """Be open after a while."""
@@ -48,6 +49,7 @@ def slow_index() -> Iterator[Index]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.startswith("/simple/slowly"):
+                index.asked += 1
                 index.open.wait(PATIENCE)
                 self._give(page, "text/html")
             elif self.path.endswith(".whl"):

@@ -23,11 +23,8 @@ def index() -> Iterator[Index]:
         yield index
 
 
-def start_preparing(up: running.Up, index: Index, url: str) -> str:
+def start_preparing(up: running.Up, url: str) -> str:
     """Start a session that is not durable, and return its id when a worker makes its environment."""
-    index.open.set()
-    up.cli("deploy", str(PROJECT))
-    index.open.clear()
     body = {"entrypoint": "main.py:once", "inputs": {"url": url}, "is_durable": False}
     session: str = up.call("POST", "/projects/slow_start/sessions", json=body)["id"]
     running.until(
@@ -48,8 +45,11 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
     workers = []
     try:
         token = up.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
+        index.open.set()
+        up.cli("deploy", str(PROJECT))  # while there is no worker that would make the environment now
+        index.open.clear()
         workers.append(start_worker(up.url, tmp_path / "one", "one", token, uv))
-        session = start_preparing(up, index, counter.url)
+        session = start_preparing(up, counter.url)
         before = up.call("GET", f"/sessions/{session}")
 
         if lost == "everything":
@@ -77,3 +77,27 @@ def test_what_was_given_and_has_not_begun_runs_once(tmp_path, counter, index, lo
     assert (before["state"], before["started_at"]) == ("running", None)
     assert (between["state"], between["started_at"]) == ("created", None)
     assert ended["started_at"] is not None
+
+
+def test_a_worker_makes_what_a_deployment_needs_before_a_session_comes(tmp_path, counter, index):
+    """
+    So whoever waits for the first answer need not wait for packages; what uv said is with the build.
+    """
+    uv = {"UV_DEFAULT_INDEX": index.url, "UV_HTTP_RETRIES": "0", "UV_NO_CACHE": "1"}
+    up = running.Up(tmp_path / "data", env=uv).start()
+    try:
+        running.until("a worker", lambda: up.call("GET", "/workers")["items"])
+        index.open.set()
+        up.cli("deploy", str(PROJECT))
+        [build] = up.call("GET", "/projects/slow_start/builds")["items"]
+        running.until("the environment", lambda: list((up.data_dir / "environments").glob("*/.complete")))
+        shown = up.cli("build", "show", build["id"]).stdout
+        body = {"entrypoint": "main.py:once", "inputs": {"url": counter.url}, "is_durable": False}
+        ended = up.ended(up.call("POST", "/projects/slow_start/sessions", json=body)["id"])
+        own = up.call("GET", f"/sessions/{ended['id']}")["environment_log"]
+    finally:
+        up.stop()
+
+    assert "slowly==1.0" in shown
+    assert (ended["state"], ended["result"]) == ("completed", "done"), ended["error"]
+    assert not own

@@ -74,6 +74,7 @@ class FakeServer:
         self.hellos: list[dict[str, Any]] = []
         self.farewells: list[str] = []
         self.stopping: list[str] = []
+        self.words: list[tuple[str, str]] = []  # of environments made ahead: build, what uv has said
         self.messages = 0
         self.is_full = False  # hands out nothing: all places of the worker are given away
         self.takes_back = False  # knows `declined`, as today's does
@@ -177,6 +178,11 @@ class FakeServer:
             wire.encode({**self._claim(worker, self.rows[sid], sid), "is_given": True})
         )
 
+    async def expect(self, build_id: str, *requirements: str) -> None:
+        """Have the worker that said hello last make an environment."""
+        head = {"t": "expect", "build_id": build_id, "requirements": list(requirements)}
+        await self._sockets[str(self.hellos[-1]["worker_id"])].send_bytes(wire.encode(head))
+
     async def cut(self) -> None:
         """Break all links."""
         for socket in list(self._sockets.values()):
@@ -272,6 +278,9 @@ class FakeServer:
 
     def _on(self, worker: str, frame: wire.Frame) -> list[bytes]:
         if frame.type == "runs":
+            return []
+        if "build_id" in frame.head:
+            self.words.append((frame.head["build_id"], frame.body.decode()))
             return []
         row = self.rows.get(frame.head["sid"])
         if frame.type == "claim":

@@ -17,7 +17,7 @@ from ninelives_server.worker.environments import Environments
 _METADATA = "Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}"
 
 
-def _wheel(directory: Path, name: str, version: str, code: str = "", needs: str = "") -> None:
+def a_wheel(directory: Path, name: str, version: str, code: str = "", needs: str = "") -> None:
     info = f"{name}-{version}.dist-info"
     more = f"Requires-Dist: {needs}\n" if needs else ""
     with zipfile.ZipFile(directory / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
@@ -34,9 +34,9 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two packages, one in two versions, and an index of nothing else."""
     directory = tmp_path / "wheels"
     directory.mkdir()
-    _wheel(directory, "upper", "1.0", needs="lower>=1")
-    _wheel(directory, "lower", "1.0", "VALUE = 1")
-    _wheel(directory, "lower", "2.0", "VALUE = 2")
+    a_wheel(directory, "upper", "1.0", needs="lower>=1")
+    a_wheel(directory, "lower", "1.0", "VALUE = 1")
+    a_wheel(directory, "lower", "2.0", "VALUE = 2")
     monkeypatch.setenv("UV_NO_INDEX", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(directory))
     return directory
@@ -199,7 +199,7 @@ async def test_an_attempt_that_failed_is_not_taken_for_an_environment(
     """The next attempt makes it anew."""
     with pytest.raises(Invalid, match="lower==3.0"):
         await made.ensure(["lower==3.0"])
-    _wheel(wheels, "lower", "3.0", "VALUE = 3")
+    a_wheel(wheels, "lower", "3.0", "VALUE = 3")
 
     assert not made.has(["lower==3.0"])
     environment = await made.ensure(["lower==3.0"])

@@ -134,6 +134,12 @@ class Journal:
         """
         await self._store.write(lambda tx: _prepare(tx, worker_id, session_id, epoch, packages, said))
 
+    async def prepare_ahead(self, worker_id: str, build_id: str, said: str) -> None:
+        """Keep with a build what uv says while a worker makes its environment before a session needs it."""
+        await self._store.write(
+            lambda tx: builds.note_environment(tx, build_id, workers.name_of(tx, worker_id), said)
+        )
+
     async def explain(self, reasons: Mapping[str, str]) -> None:
         """Say to people why sessions do not run, by session; of those that somebody runs nothing is said."""
         await self._store.write(lambda tx: _explain(tx, reasons))

@@ -5,7 +5,7 @@ their own. The frames are those of `ninelives.run.wire`.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -108,6 +108,7 @@ class Link:
         self._returns: set[asyncio.Task[None]] = set()
         self._coming: set[str] = set()
         self._checks: dict[tuple[str, str], asyncio.Future[Mapping[str, Any]]] = {}
+        self._expected: set[str] = set()
 
     # --- transport --------------------------------------------------------------------------------
 
@@ -220,6 +221,12 @@ class Link:
         if not task.cancelled() and (error := task.exception()) is not None:
             logger.error("link.task_failed", worker_id=self.worker_id, exc_info=error)
             self.close()
+
+    def expect(self, build_id: str, requirements: Sequence[str]) -> None:
+        """Have the worker make the environment of a build, if it has none, before a session needs it."""
+        if self.takes and not self.is_closed:
+            self._expected.add(build_id)
+            self.send("expect", build_id=build_id, requirements=list(requirements))
 
     # --- checks -----------------------------------------------------------------------------------
 
@@ -349,15 +356,18 @@ class Link:
 
     async def _prepare(self, frame: Frame) -> None:
         """Note that a session's environment is being made, or not any more; in the order of the frames."""
-        head = frame.head
-        session_id, epoch, packages = str(head["sid"]), int(head["ep"]), int(head.get("packages") or 0)
+        head, journal = frame.head, self._parts.journal
         said = frame.body.decode("utf-8", "replace")
         try:
             async with self._notes:
-                await self._parts.journal.prepare(self.worker_id, session_id, epoch, packages, said)
+                if head.get("build_id") in self._expected:
+                    await journal.prepare_ahead(self.worker_id, str(head["build_id"]), said)
+                elif "sid" in head:
+                    packages = int(head.get("packages") or 0)
+                    await journal.prepare(self.worker_id, str(head["sid"]), int(head["ep"]), packages, said)
         except Exception:
             # It is for people only: the session goes on without.
-            logger.exception("session.not_noted", session_id=session_id)
+            logger.exception("session.not_noted", session_id=head.get("sid"), build_id=head.get("build_id"))
 
     async def _token(self, call: Call) -> None:
         session_id, epoch, i = call.session_id, call.epoch, call.i

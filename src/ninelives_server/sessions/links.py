@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from ninelives_server import log
 from ninelives_server.errors import NinelivesError
 from ninelives_server.model.actors import Actor
+from ninelives_server.sessions.ahead import Ahead
 from ninelives_server.sessions.direct import Keep
 from ninelives_server.sessions.gifts import Gifts
 from ninelives_server.sessions.group import Group
@@ -111,6 +112,7 @@ class Links:
         self._links: dict[str, Link] = {}
         self._lost: dict[str, _Lost] = {}
         self._gifts = Gifts(store=store, journal=journal, scheduler=scheduler, links=self._links)
+        self._ahead = Ahead(store=store, links=self._links)
         self._parts = Parts(
             journal,
             self._group,
@@ -153,6 +155,7 @@ class Links:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._group.run())
                 group.create_task(self._gifts.run())
+                group.create_task(self._ahead.run())
                 group.create_task(self._tell_of_mail())
                 group.create_task(self._watch())
         finally:

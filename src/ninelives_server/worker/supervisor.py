@@ -19,6 +19,7 @@ from ninelives.run import semantics, wire
 from ninelives.run.confine import Mode
 from ninelives_server import log
 from ninelives_server.errors import Invalid, SetupError
+from ninelives_server.worker.ahead import Ahead
 from ninelives_server.worker.builds import Builds
 from ninelives_server.worker.cgroups import Groups
 from ninelives_server.worker.checks import Checker
@@ -110,6 +111,7 @@ class Supervisor:
         self._checker = Checker(
             parts.builds, parts.environments, parts.zygotes, identity.isolation, self._transmit
         )
+        self._ahead = Ahead(parts.environments, self._transmit)
         #: Called when a session that we were given has left.
         self.on_room: Callable[[], None] = lambda: None
         self.is_stopping = False
@@ -181,6 +183,10 @@ class Supervisor:
         session_id = str(frame.head.get("sid", ""))
         if frame.type.startswith("check"):
             self._checker.receive(frame)
+            return
+        if frame.type == "expect":
+            if not self.is_stopping:
+                self._ahead.receive(frame)
             return
         if frame.type in {"claimed", "not_claimed"}:
             self._answer_claim(session_id, frame)
@@ -392,6 +398,7 @@ class Supervisor:
         """Let steps in hand come to their end, within `grace`; then end all processes."""
         self.is_stopping = True
         self._send(wire.encode({"t": "stopping"}))
+        await self._ahead.stop()
         for running in self._running.values():
             running.relay.holds_back = True
         await asyncio.gather(*(self._drain(running, grace) for running in list(self._running.values())))

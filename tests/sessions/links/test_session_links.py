@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 from conversation import PATIENCE, FakeWorker, Scheduler, Tokens, a_record, until
-from factories import a_connection
+from factories import a_build, a_connection, a_deployment
 from world import World
 
 from ninelives.run.wire import BrokenFrame
 from ninelives_server.errors import NeedsReauth
+from ninelives_server.model.projects import DeploymentState
 from ninelives_server.model.sessions import SessionState
 from ninelives_server.sessions.links import Links
 from ninelives_server.sessions.records import Put
@@ -63,6 +64,41 @@ async def test_what_uv_says_is_kept_with_the_build(world: World, links: Links):
     await until(lambda: says("one\ntwo\n"))
 
     assert await kept() == {name: "one\ntwo\n", "elsewhere": "hm\n"}
+
+
+async def test_workers_make_what_a_deployment_needs_before_a_session_does(world: World, links: Links):
+    """
+    All that are there are told, and what uv says is kept with the build; of others' builds nobody can write.
+    """
+    worker, other, old = FakeWorker(links), FakeWorker(links, "wrk_2"), FakeWorker(links, "wrk_3")
+    await worker.hello({"takes": True})
+    await other.hello({"takes": True})
+    await old.hello()
+    needs = await a_build(world.store, world.project, sha256="1" * 64, requirements=("six==1.17.0",))
+    plain = await a_build(world.store, world.project, sha256="2" * 64)
+
+    async def kept(build_id: str) -> list[tuple[str, str]]:
+        logs = await world.store.read(lambda tx: builds.environment_logs(tx, build_id))
+        return [(log.worker, log.text) for log in logs]
+
+    for build, state in (
+        (plain, DeploymentState.TESTING),
+        (needs, DeploymentState.INACTIVE),
+        (needs, DeploymentState.TESTING),
+    ):
+        await a_deployment(world.store, build, state=state)
+    told = [await each.hear() for each in (worker, other)]
+    worker.say("preparing", b"hm", build_id=plain.id)
+    worker.say("preparing", b"one\n", build_id=needs.id)
+    await until(lambda: kept(needs.id))
+
+    assert [(f.type, f.head["build_id"], f.head["requirements"]) for f in told] == [
+        ("expect", needs.id, ["six==1.17.0"])
+    ] * 2
+    assert worker.heard == other.heard == old.heard == []
+    assert [each.link.outbox.take() for each in (worker, other, old)] == [b""] * 3
+    assert await kept(needs.id) == [("w", "one\n")]
+    assert await kept(plain.id) == []
 
 
 async def test_a_session_from_claim_to_end(world: World, links: Links, scheduler: Scheduler):
