@@ -9,6 +9,7 @@ In a durable session each of these happens exactly once, whatever crashes, and a
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -174,9 +175,13 @@ def _signal(found: Mapping[str, Any] | None) -> Signal | None:
 
 
 def event_of(document: Mapping[str, Any], session_id: str | None = None) -> Event:
-    """Return an event as user code gets it; the bytes of an HTTP body are bytes."""
+    """Return an event as user code gets it; the bytes of an HTTP body are bytes.
+
+    Text in their place that is no base64, as somebody may type who starts a session by hand, stays text.
+    """
     data = attr_dict(dict(document.get("data") or {}))
     body = data.get("body")
     if isinstance(body, dict) and isinstance(body.get("bytes"), str):
-        body["bytes"] = base64.b64decode(body["bytes"])
+        with suppress(ValueError):
+            body["bytes"] = base64.b64decode(body["bytes"])
     return Event(AttrDict(data), document.get("event_id"), document.get("event_type"), session_id)

@@ -31,6 +31,16 @@ def test_the_event_is_what_user_code_expects(harness, program, is_durable):
     assert outcome.result == ["Ada", True, "hello", "evt_1", "post", "ses_test", "ses_test"]
 
 
+@pytest.mark.parametrize("given", ["hello", "ü", "aGVsbG8"])
+def test_text_in_the_place_of_bytes_that_is_no_base64_stays_text(harness, program, given):
+    """As somebody may type it who starts a session by hand; it was an error that named nothing."""
+    made = program("def main(event):\n    return event.data.body.bytes\n", data={"body": {"bytes": given}})
+
+    outcome = harness.run(made)
+
+    assert (outcome.error, outcome.result) == (None, given)
+
+
 @pytest.mark.parametrize("is_durable", [True, False])
 @pytest.mark.parametrize(
     ("returned", "result"),
