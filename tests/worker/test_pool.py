@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from ninelives_server.worker import pool
+import pytest
+
+from ninelives_server.worker import main, pool
 from ninelives_server.worker.environments import Environment
 from ninelives_server.worker.pool import Kind, Zygotes
 
@@ -87,3 +89,23 @@ async def test_of_too_many_idle_zygotes_the_longest_unused_ends() -> None:
         zygote.session_count = int(name == "e0")
 
     assert [fake.kind.environment.digest for fake in starts.made if not fake.is_alive] == ["e1", "e2"]
+
+
+async def test_what_is_imported_ahead_trusts_the_authorities_of_the_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TLS context that a module makes at its import is never asked again."""
+    specs: list[dict[str, Any]] = []
+
+    async def start(_sdk: Path, spec: dict[str, Any]) -> None:
+        specs.append(spec)
+
+    monkeypatch.setattr(main.Zygote, "start", start)
+    options = main.Options(server_url="", token=str, data_dir=tmp_path, name="one")
+    kind = Kind(Environment("digest", tmp_path), "0", is_bare=False)
+
+    for ca_file in (tmp_path / "ca.pem", None):
+        await main._start_zygote(options, "none", tmp_path, kind, ca_file)
+
+    name = str(tmp_path / "ca.pem")
+    assert [spec["environ"] for spec in specs] == [{"SSL_CERT_FILE": name, "REQUESTS_CA_BUNDLE": name}, {}]

@@ -90,6 +90,20 @@ def test_variables_that_an_import_looked_for_are_told(tmp_path: Path) -> None:
     assert found["missed"] == ["LIB_A_MODE"]
 
 
+def test_a_tls_context_of_an_import_looks_for_the_variables_that_name_authorities(tmp_path: Path) -> None:
+    """OpenSSL reads them itself; a session that names authorities of its own would not be asked for them."""
+    modules = {
+        "lib_a.py": "import ssl\nX = ssl.create_default_context()",
+        "lib_b.py": "import ssl\nX = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
+    }
+
+    assert _preload(tmp_path / "b", modules, "import lib_b")["missed"] == []
+    found = _preload(tmp_path / "a", modules, "import lib_a")
+
+    assert found["loaded"] == ["lib_a"]
+    assert {"SSL_CERT_DIR", "SSL_CERT_FILE"} <= set(found["missed"])
+
+
 def test_generators_that_modules_keep_are_seeded_anew(tmp_path: Path) -> None:
     """Two forks of one zygote must not draw the same numbers."""
     program = (

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from ninelives.run import bytecode, calltable
 
 #: Variables that sessions have and their zygote has not.
-_SESSIONS_OWN = frozenset({"HOME", "LC_ALL", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "TMPDIR", "USER"})
+_SESSIONS_OWN = frozenset({"HOME", "LC_ALL", "TMPDIR", "USER"})
 #: Never preloaded: our patches must see their import, or importing them does something.
 _NEVER = calltable.REWRITTEN | {
     "__main__",
@@ -141,6 +141,7 @@ class _Watch:
     """What an import does beside defining names; for a process that is thrown away."""
 
     def __init__(self) -> None:
+        _watch_trust()
         self._environ = _Recorder(os.environ)
         os.environ = self._environ  # type: ignore[assignment]  # noqa: B003
         self._events = self._environ.touched
@@ -166,6 +167,25 @@ class _Watch:
         if threads > self._before[0]:
             return "leaves a thread"
         return "leaves a file or socket open" if files - self._before[1] else ""
+
+
+def _watch_trust() -> None:
+    """Have a TLS context that trusts the system's authorities look for the variables that name others.
+
+    OpenSSL reads them past `os.environ`, and a context which a module makes at its import (`aiohttp` does)
+    is never asked again.
+    """
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    read = ssl.SSLContext.set_default_verify_paths
+
+    def watched(self: ssl.SSLContext) -> None:
+        for name in (paths.openssl_cafile_env, paths.openssl_capath_env):
+            os.environ.get(name)
+        read(self)
+
+    ssl.SSLContext.set_default_verify_paths = watched  # type: ignore[method-assign]
 
 
 def _writes(path: object, _mode: object, flags: object) -> bool:

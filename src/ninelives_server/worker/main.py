@@ -47,6 +47,8 @@ logger = log.get(__name__)
 _SESSION = 64 * 1024 * 1024
 _SLOTS = 200
 _HEARTBEATS = timedelta(seconds=2)
+#: Where sessions, and what is imported ahead for them, find the file of certificate authorities.
+_CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 #: Temporal's part of stopping takes no longer than this after the sessions have ended. seconds
 _FAREWELL = 5.0
 _RETRY = 0.5  # seconds between attempts to reach Temporal
@@ -188,7 +190,7 @@ class _Life:
         groups = await asyncio.to_thread(Groups.found)
         if groups is not None:
             stack.callback(groups.close)
-        zygotes = Zygotes(lambda kind: _start_zygote(options, mode, place.sdk, kind))
+        zygotes = Zygotes(lambda kind: _start_zygote(options, mode, place.sdk, kind, place.ca_file))
         stack.push_async_callback(zygotes.close)
         identity = Identity(
             worker_id=ids.new("wrk"), name=options.name, slots=_slots(options.slots), isolation=mode
@@ -302,7 +304,9 @@ def _bundle(ca_file: Path | None, directory: Path) -> Path | None:
     return target
 
 
-async def _start_zygote(options: Options, mode: Mode, package: Path, kind: Kind) -> Zygote:
+async def _start_zygote(
+    options: Options, mode: Mode, package: Path, kind: Kind, ca_file: Path | None = None
+) -> Zygote:
     data_dir, prefix = options.data_dir, kind.environment.prefix
     builds, work = data_dir / "builds", data_dir / "work"
     plan = isolation.plan(
@@ -318,6 +322,8 @@ async def _start_zygote(options: Options, mode: Mode, package: Path, kind: Kind)
         "builds": str(builds),
         "work": str(work),
         "hashseed": kind.hashseed,
+        # What is imported ahead may make its TLS context then; all its sessions have the same file.
+        "environ": dict.fromkeys(_CA_VARIABLES, str(ca_file)) if ca_file else {},
     }
     return await Zygote.start(package, spec)
 
