@@ -11,6 +11,7 @@ from ninelives_server import ids
 from ninelives_server.errors import Invalid
 from ninelives_server.events.filters import Filters
 from ninelives_server.integrations.contract import AuthMode, Field
+from ninelives_server.integrations.entered import GIVE_FIELD
 from ninelives_server.integrations.registry import Registry
 from ninelives_server.projects.requirements import Tell, unheard
 from ninelives_server.projects.service import Projects
@@ -99,6 +100,17 @@ class ByKey(Service):
         )
 
 
+class ByClientSecret(Service):
+    """An integration whose library needs the secret of an app."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        secret = Field(
+            name="client_secret", label="Secret", kind="secret", required=True, is_client_secret=True
+        )
+        self.auth_modes = (AuthMode(name="app", title="App", uses_oauth=False, fields=(secret, GIVE_FIELD)),)
+
+
 class Resolver:
     """Answers as a resolver does, and remembers what it was asked."""
 
@@ -132,7 +144,9 @@ def services(store: Store, vault: Vault, **more: Any) -> Projects:
     return Projects(
         store=store,
         vault=vault,
-        registry=Registry([Service("salesforce"), Service("slack"), ByKey("telegram", "chat")]),
+        registry=Registry(
+            [Service("salesforce"), Service("slack"), ByKey("telegram", "chat"), ByClientSecret("forum")]
+        ),
         filters=Filters(),
         resolver=Resolver(),
         grants=Grants(),

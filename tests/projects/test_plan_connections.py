@@ -124,3 +124,15 @@ async def test_a_connection_by_a_key_says_how_to_set_it_up(projects: Projects, a
     assert (ai.integration, ai.auth_mode, ai.state) == ("telegram", "key", ConnectionState.INIT_REQUIRED)
     assert result.warnings == again.warnings
     assert "`ninelives connection edit p/ai --set domain=DOMAIN --set token=-`" in " ".join(result.warnings)
+
+
+async def test_a_connection_whose_library_needs_a_client_secret_says_how_sessions_get_it(
+    projects: Projects, ada: Actor
+):
+    """It is given to sessions only where the owner said so; without it the helper only says "not initialized"."""
+    text = "project:\n  name: p\n  connections: [{name: f, integration: forum}]\n"
+
+    result = await projects.deploy(ada, bundle=a_bundle(text))
+
+    line = next(w for w in result.warnings if "has to be set up" in w)
+    assert "`ninelives connection edit p/f --set client_secret=-`, with `--set give_to_sessions=yes`" in line

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ninelives_server import ids
 from ninelives_server.errors import Invalid
 from ninelives_server.ids import ConnectionId
+from ninelives_server.integrations import entered
 from ninelives_server.model.connections import Connection, ConnectionState
 from ninelives_server.projects.manifest import Manifest, ManifestConnection
 from ninelives_server.projects.planning import Scene
@@ -95,7 +96,12 @@ def _way_to_set_up(scene: Scene, wanted: ManifestConnection, there: Connection |
     fields = " ".join(
         f"--set {f.name}={'-' if f.is_secret else f.name.upper()}" for f in mode.fields if f.required
     )
-    return f"connection {wanted.name} has to be set up: `ninelives connection edit {name} {fields}`"
+    line = f"connection {wanted.name} has to be set up: `ninelives connection edit {name} {fields}`"
+    if not any(f.is_client_secret for f in mode.fields):
+        return line
+    return (
+        f"{line}, with `--set {entered.GIVE}=yes`: its library needs the secret, and project code can read it"
+    )
 
 
 def _adopt(scene: Scene, manifest: Manifest, wanted: ManifestConnection, there: Connection) -> None:
