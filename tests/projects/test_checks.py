@@ -83,13 +83,17 @@ def test_what_agrees_passes():
         ),
         ("on_lead", "trigger 'on-lead' calls 'on_lead', which is not of the form file.py:function"),
         ("main:on_lead", "trigger 'on-lead' calls 'main:on_lead', which is not of the form file.py:function"),
+        (
+            "main.star:on_lead",
+            "trigger 'on-lead' calls 'main.star:on_lead', which is Starlark; sessions run Python",
+        ),
         ("'main.py:'", "trigger 'on-lead' calls 'main.py:', which is not of the form file.py:function"),
         (
             "empty.py:f",
             "trigger 'on-lead' calls empty.py:f, which does not exist; empty.py has no function or class",
         ),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_a_call_of_what_is_not_there_names_what_is(call: str, message: str):
     """

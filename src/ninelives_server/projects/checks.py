@@ -176,6 +176,8 @@ def _check_uses(manifest: Manifest, code: Code, around: Surroundings, problems: 
 def call_trouble(call: str, files: Collection[str], code: Code) -> Trouble | None:
     """Return what is wrong with `file.py:function`, or `None`."""
     parts = _CALL.fullmatch(call)
+    if parts is None and call.partition(":")[0].endswith(".star"):
+        return Trouble("bad-call", f"{call!r}, which is Starlark; sessions run Python (file.py:function)")
     if parts is None:
         return Trouble("bad-call", f"{call!r}, which is not of the form file.py:function")
     file, name = parts.groups()
