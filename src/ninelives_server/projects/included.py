@@ -117,7 +117,12 @@ _LIBRARIES: dict[str, str | tuple[str, ...]] = {
 
 #: What `autokitteh[all]` does not have either, although public examples without `requirements.txt` import it.
 _ASSUMED = {
+    "agents": "openai-agents",
     "jenkins": "python-jenkins",
+    "langchain_core": "langchain-core",
+    "langchain_google_genai": "langchain-google-genai",
+    "langchain_tavily": "langchain-tavily",
+    "langgraph": "langgraph",
     "paramiko": "paramiko",
     "psycopg2": "psycopg2-binary",
 }
