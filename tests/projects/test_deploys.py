@@ -15,7 +15,7 @@ from ninelives_server.errors import Forbidden, Invalid, NotFound
 from ninelives_server.model.actors import Actor, Role
 from ninelives_server.model.connections import ConnectionState
 from ninelives_server.model.projects import DeploymentState
-from ninelives_server.projects import bundles
+from ninelives_server.projects import bundles, included
 from ninelives_server.projects.service import Projects
 from ninelives_server.store import audit, connections, tables
 from ninelives_server.store.core import Store
@@ -281,6 +281,38 @@ async def test_requirements_are_resolved_once_for_a_build(projects: Projects, ad
     build = await projects.build(ada, first.build_id)
     assert resolver.asked == ["requests\nautokitteh==0.8.3\nsimple-salesforce~=1.12\n"]
     assert build.requirements == ("requests==1.0", "autokitteh==1.0", "simple-salesforce==1.0")
+
+
+async def test_a_build_of_an_earlier_release_without_what_this_one_adds_is_made_anew(
+    projects: Projects, ada: Actor, monkeypatch: pytest.MonkeyPatch
+):
+    """
+    Else the same files would go on to fail for want of a library. The old build stays, for sessions that run.
+    """
+    code = (
+        "import autokitteh\nfrom autokitteh import packages\npackages.install('git+https://host.example/x')\n"
+    )
+    bundle = tar_of({"ninelives.yaml": MANIFEST, "main.py": code + "import flask\n" + MAIN})
+    monkeypatch.setitem(included._LIBRARIES, "requests", "requests")
+    before = await projects.deploy(ada, bundle=bundle)
+    same = await projects.deploy(ada, bundle=bundle)
+    monkeypatch.setitem(included._LIBRARIES, "flask", "flask")
+
+    plan = await projects.deploy(ada, bundle=bundle, dry_run=True)
+    candidate = await projects.candidate(ada, bundle=bundle)
+    after = await projects.deploy(ada, bundle=bundle)
+    again = await projects.deploy(ada, bundle=bundle)
+
+    assert not same.changed
+    assert plan.changed
+    assert after.changed
+    assert not again.changed
+    assert before.build_id != after.build_id == again.build_id
+    assert "flask==1.0" not in (await projects.build(ada, before.build_id)).requirements
+    new = await projects.build(ada, after.build_id)
+    assert "flask==1.0" in new.requirements
+    assert candidate.sha256 == new.sha256
+    assert bundles.read(await projects.bundle_of(new.id)) == bundles.read(bundle)
 
 
 async def test_requirements_that_cannot_be_resolved_stop_the_deploy(

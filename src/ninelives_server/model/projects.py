@@ -68,7 +68,8 @@ class Build:
     """An immutable code bundle.
 
     Attributes:
-        sha256: Of its content, in hex: the same files give the same build.
+        sha256: Of its content, in hex: the same files give the same build; and of the libraries that this
+            server adds, where an earlier release had built them without.
         requirements: The resolved set, pinned, one requirement a line; empty for none.
         manifest: The manifest as read, for people; `None` where the project has none.
     """

@@ -6,6 +6,7 @@ there by then, and changes all of it or nothing.
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 
 from ninelives_server import log
@@ -59,7 +60,7 @@ class Deploys:
         problems = Problems()
         source = await asyncio.to_thread(_read, bundle, problems)
         name = await self._name(actor, source, project, problems)
-        there, around = await self._store.read(lambda tx: self._around(tx, actor, name, source))
+        source, there, around = await self._store.read(lambda tx: self._around(tx, actor, name, source))
         checks.check(source, around, problems)
         problems.stop_if_any()
         resolved = list(there.requirements) if there else await self._resolve(source, tell)
@@ -92,7 +93,7 @@ class Deploys:
         source = await asyncio.to_thread(_read, bundle, problems)
         name = await self._name(actor, source, project, problems)
         problems.stop_if_any()
-        there, _ = await self._store.read(lambda tx: self._around(tx, actor, name, source))
+        source, there, _ = await self._store.read(lambda tx: self._around(tx, actor, name, source))
         mine = await self._store.read(lambda tx: projects.by_name(tx, actor.org_id, name))
         return Candidate(
             project_id=None if mine is None else mine.id,
@@ -122,11 +123,20 @@ class Deploys:
     async def _given(self, actor: Actor, name: str) -> str:
         return await self._store.read(lambda tx: find.name_of(tx, actor, name))
 
-    def _around(self, tx: Tx, actor: Actor, name: str, source: Source) -> tuple[Build | None, Surroundings]:
-        """Return the build of the same content, and what the manifest may refer to."""
+    def _around(
+        self, tx: Tx, actor: Actor, name: str, source: Source
+    ) -> tuple[Source, Build | None, Surroundings]:
+        """Return the directory, the build of the same content, and what the manifest may refer to."""
         project = projects.by_name(tx, actor.org_id, name)
         there = None if project is None else builds.by_sha256(tx, project.id, source.bundle.sha256)
-        return there, self._surroundings(tx, actor, name)
+        if project is not None and there is not None:
+            additions = _additions(source)
+            if requirements.lacks(there.requirements, additions):
+                # An earlier release has made it, which did not know what the code needs: it is built anew.
+                marked = bundles.told_apart(source.bundle, "\n".join(additions))
+                source = dataclasses.replace(source, bundle=marked)
+                there = builds.by_sha256(tx, project.id, marked.sha256)
+        return source, there, self._surroundings(tx, actor, name)
 
     def _surroundings(self, tx: Tx, actor: Actor, name: str) -> Surroundings:
         project = projects.by_name(tx, actor.org_id, name)
@@ -144,10 +154,7 @@ class Deploys:
         )
 
     async def _resolve(self, source: Source, tell: Tell) -> list[str]:
-        text = requirements.text_of(source.bundle)
-        is_autokitteh = source.manifest is not None and source.manifest.file == AUTOKITTEH
-        additions = requirements.added(text, source.code, is_autokitteh=is_autokitteh)
-        full = requirements.full_text(text, additions)
+        full = requirements.full_text(requirements.text_of(source.bundle), _additions(source))
         return await self._resolver.resolve(full, tell) if full else []
 
     def _plan(self, tx: Tx, actor: Actor, wanted: Wanted) -> Plan:
@@ -179,6 +186,13 @@ class Deploys:
             actions=tuple(plan.actions),
             warnings=(*map(str, warnings), *plan.warnings),
         )
+
+
+def _additions(source: Source) -> list[str]:
+    """Return the libraries that the code needs and `requirements.txt` does not name."""
+    is_autokitteh = source.manifest is not None and source.manifest.file == AUTOKITTEH
+    text = requirements.text_of(source.bundle)
+    return requirements.added(text, source.code, is_autokitteh=is_autokitteh)
 
 
 def _read(packed: bytes, problems: Problems) -> Source:

@@ -5,7 +5,7 @@ whose helpers it imports. Which exact versions these stand for is left to the re
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -125,6 +125,21 @@ def added(text: str, code: Code, *, is_autokitteh: bool = False) -> list[str]:
         wanted.extend(item for item in imported if _named(item).isdisjoint(known))
     # A project that names the SDK gets the version that it asks for, but the same libraries.
     return [item for item in dict.fromkeys(wanted) if _named(item).isdisjoint(decided)]
+
+
+def lacks(resolved: Iterable[str], additions: Iterable[str]) -> bool:
+    """Tell whether a resolved set has no package for an addition: it was made before we added that."""
+    there = _named("\n".join(resolved))
+    return not all(_named(item) <= there for item in additions if _is_plain(item))
+
+
+def _is_plain(line: str) -> bool:
+    """Tell whether a requirement names a package that any resolved set has, whatever the platform."""
+    try:
+        wanted = _parsed(line)
+    except InvalidRequirement:
+        return False
+    return wanted.url is None and wanted.marker is None
 
 
 def full_text(text: str, additions: list[str]) -> str:
