@@ -77,4 +77,7 @@ def explain(error: BaseException) -> None:
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.partition(".")[0]
         if top not in sys.stdlib_module_names:
-            error.add_note(f"if {top} is a package from PyPI, add it to requirements.txt and deploy again")
+            error.add_note(
+                f"if {top} comes with a package from PyPI, add that package, whose name may be another, to "
+                "requirements.txt and deploy again"
+            )
