@@ -268,21 +268,22 @@ async def test_the_sweep_finds_what_nobody_runs(world: World):
     """
     Created, released, due, with mail, to be stopped: all of them, and nobody else.
     """
-    now = world.journal.clock.now()
+    clock = world.journal.clock
     created = await world.session()
     await world.running()
     released, epoch = await world.running()
     await world.journal.release(released, epoch)
     due, epoch = await world.running()
-    await world.journal.commit([world.park(due, epoch, now + timedelta(milliseconds=300))])
+    soon = clock.now() + timedelta(seconds=1)  # one that is due already would stay
+    await world.journal.commit([world.park(due, epoch, soon)])
     asleep, epoch = await world.running()
-    await world.journal.commit([world.park(asleep, epoch, now + timedelta(hours=1))])
+    await world.journal.commit([world.park(asleep, epoch, soon + timedelta(hours=1))])
     stopping, epoch = await world.running()
     await world.journal.commit([world.park(stopping, epoch)])
     await world.sessions.stop(world.actor, stopping)
     ended, epoch = await world.running()
     await world.journal.commit([world.done(ended, epoch)])
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(max(0.0, (soon - clock.now()).total_seconds()) + 0.1)
 
     async def found(quiet: timedelta) -> set[str]:
         return set(await world.store.read(lambda tx: sweeps.should_run(tx, quiet=quiet, limit=100)))
