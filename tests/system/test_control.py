@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from test_workers import start_worker
 
 from ninelives_server.testing import running
 
@@ -134,7 +135,9 @@ def test_a_session_is_followed_while_its_environment_is_made_and_while_it_prints
         wheel.writestr("lower.py", "VALUE = 1")
         for name, text in WHEEL_INFO.items():
             wheel.writestr(f"lower-1.0.dist-info/{name}", text)
-    server = running.Up(tmp_path / "data", env={"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)})
+    uv = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(wheels)}
+    server = running.Up(tmp_path / "data", env=uv, arguments=("--no-worker",))
+    worker = None
     place = tmp_path / "orders"
     place.mkdir()
     (place / "requirements.txt").write_text("lower\n")
@@ -142,6 +145,9 @@ def test_a_session_is_followed_while_its_environment_is_made_and_while_it_prints
         server.start()
         code = "import lower\ndef main(event):\n    print('one')\n    print('two', lower.VALUE)\n"
         deployed = json.loads(deploy(server, place, code, "-o", "json").stdout)
+        # Only now: one that is there makes what a deployment needs before a session does.
+        token = server.cli("token", "create", "hosts", "--scope", "worker").stdout.strip()
+        worker = start_worker(server.url, tmp_path / "one", "one", token, uv)
         start = ("session", "start", "orders", "main.py:main", "--wait", "-o", "json")
         started = server.cli(*start)
         build = json.loads(server.cli("build", "show", deployed["build_id"], "-o", "json").stdout)
@@ -149,6 +155,9 @@ def test_a_session_is_followed_while_its_environment_is_made_and_while_it_prints
         followed = server.cli("session", "logs", session, "--follow")
         lines = server.cli("session", "logs", session, "--follow", "-o", "json").stdout.splitlines()
     finally:
+        if worker is not None:
+            worker.kill()
+            worker.wait()
         server.stop()
 
     assert "  uv:  + lower==1.0" in started.stderr

@@ -78,6 +78,6 @@ def explain(error: BaseException) -> None:
         top = error.name.partition(".")[0]
         if top not in sys.stdlib_module_names:
             error.add_note(
-                f"if {top} comes with a package from PyPI, add that package, whose name may be another, to "
-                "requirements.txt and deploy again"
+                f"if {top} is a package from PyPI, add it to requirements.txt and deploy again; its name "
+                "there may be another than that of the module"
             )

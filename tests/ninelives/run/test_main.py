@@ -165,7 +165,7 @@ def test_what_cannot_be_loaded_says_why(harness, program, is_durable):
         errors.append(harness.run(made).error)
 
     assert errors[0]["type"] == "ModuleNotFoundError"
-    assert "if no_such_package comes with a package from PyPI, add that package" in errors[0]["message"]
+    assert "if no_such_package is a package from PyPI, add it to requirements.txt" in errors[0]["message"]
     assert errors[1]["type"] == "SyntaxError"
     assert 'File "broken.py", line 2' in errors[1]["traceback"]
     assert errors[2]["message"] == "names.py has no three to call; it has one, two"
