@@ -293,7 +293,6 @@ async def test_a_build_of_an_earlier_release_without_what_this_one_adds_is_made_
         "import autokitteh\nfrom autokitteh import packages\npackages.install('git+https://host.example/x')\n"
     )
     bundle = tar_of({"ninelives.yaml": MANIFEST, "main.py": code + "import flask\n" + MAIN})
-    monkeypatch.setitem(included._LIBRARIES, "requests", "requests")
     before = await projects.deploy(ada, bundle=bundle)
     same = await projects.deploy(ada, bundle=bundle)
     monkeypatch.setitem(included._LIBRARIES, "flask", "flask")

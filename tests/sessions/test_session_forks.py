@@ -245,6 +245,8 @@ async def test_who_asks_again_with_a_key_gets_the_same_fork(world: World):
     assert other.id != first.id
     with pytest.raises(KeyReused, match="use a new key"):
         await world.sessions.fork(world.actor, source, from_step=1, key="a" * 64)
+    with pytest.raises(KeyReused, match="use a new key"):
+        await world.sessions.fork(world.actor, source, from_step=2, build="bld_other", key="a" * 64)
     assert await world.store.read(lambda tx: tx.connection.scalar(_COUNT)) == 3
 
 

@@ -149,7 +149,7 @@ class Stepping:
             self._on_context(step)
             found = self._core.codec.read(record.body, step.targets)
             self._on_cursor(step, found)
-            self._on_directory(step)
+            self._on_leaving(step)
         except ChangesLost as error:
             what = str(error) or (
                 "changed its arguments into something that cannot be recorded, and that was lost with its "
@@ -192,7 +192,7 @@ class Stepping:
             context = lost_of(step.args[0])
             self._registry.is_entering(step.key, context, lambda: self._again(step))
 
-    def _on_directory(self, step: Step) -> None:
+    def _on_leaving(self, step: Step) -> None:
         """Note that something was left or closed; a temporary directory was there again until then."""
         args = step.all_args
         if args and live.is_placeholder(args[0]) and step.name.endswith(_LEAVES):

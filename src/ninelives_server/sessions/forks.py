@@ -47,7 +47,7 @@ class Forks:
         The same `once` gets the fork that was made for it before, as long as that is kept.
 
         Raises:
-            KeyReused: That fork is from another step.
+            KeyReused: That fork is from another step, or of another build.
             Invalid: There is no such step, or the build cannot run it.
             NotFound: The project has no such build.
             Conflict: A session with the same key runs.
@@ -56,7 +56,10 @@ class Forks:
         if once is not None:
             new_id = ids.derived("ses", hashlib.sha256(once.encode()).digest())
             if (there := sessions.by_id(tx, new_id)) is not None:
-                if there.memo.get(BEFORE) != str(from_step):
+                # Which build is the newest may have changed since.
+                asked = build if build not in {SAME, NEWEST} else source.build_id
+                is_same_build = build == NEWEST or there.build_id == asked
+                if there.memo.get(BEFORE) != str(from_step) or not is_same_build:
                     raise KeyReused
                 return there
         key = _free_key(tx, source)

@@ -206,7 +206,7 @@ class Sessions:
             key: What asks once: the same key gets the same fork.
 
         Raises:
-            KeyReused: The key came before and asked for another step.
+            KeyReused: The key came before and asked for another step or build.
             NotFound: There is no such session in the actor's org, or no such build in its project.
             Invalid: There is no such step, or the build has no such entry point.
         """
