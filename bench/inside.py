@@ -8,7 +8,6 @@ from ninelives_server.testing.session_harness import Harness, Journal, Program
 
 _CALLS = """
 import timeit
-import ninelives
 
 def function(x):
     return x
@@ -18,7 +17,7 @@ class Class:
         return x
 
 def calls(event):
-    one, count, found = Class(), 100_000, {}
+    one, word, count, found = Class(), "x", 100_000, {}
     def functions():
         for i in range(count):
             function(i)
@@ -27,10 +26,13 @@ def calls(event):
             one.method(i)
     def builtins():
         for i in range(count):
-            "x".upper()
+            word.upper()
     for loop in (functions, methods, builtins):
         found[loop.__name__] = min(timeit.repeat(loop, number=1, repeat=9)) / count
     return found
+"""
+_STEPS = """
+import ninelives
 
 @ninelives.step
 def noop(i):
@@ -53,6 +55,7 @@ def rows(*, rounds: int = 3, count: int = 5000) -> list[dict[str, object]]:
     """Measure the price of a direct call, and how fast a journal is replayed."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / "main.py").write_text(_CALLS)
+        (Path(directory) / "replay.py").write_text(_STEPS)
         harness = Harness()
         try:
             plain, ours = (_calls(harness, Path(directory), rounds, is_durable=d) for d in (False, True))
@@ -75,7 +78,7 @@ def _calls(harness: Harness, directory: Path, rounds: int, *, is_durable: bool) 
 
 
 def _replay(harness: Harness, directory: Path, count: int) -> float:
-    program = Program(directory, entrypoint="main.py:steps", data={"n": count, "told": True})
+    program = Program(directory, entrypoint="replay.py:steps", data={"n": count, "told": True})
     journal = Journal()
     harness.run(program, journal)
     seconds: float = harness.run(program, journal).result

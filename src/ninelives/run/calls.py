@@ -26,6 +26,7 @@ from ninelives.run.live import Method, Placeholder
 from ninelives.run.lost import lost_of
 from ninelives.run.registry import Registry
 from ninelives.run.scope import Scope, current
+from ninelives.run.settled import PLAIN_OWNERS, Settled
 from ninelives.run.stepping import PLAIN
 from ninelives.run.steps import Steps
 from ninelives.run.waits import Waits
@@ -41,8 +42,6 @@ _MOST_FUNCTIONS = 10_000
 
 _ATTRIBUTES = frozenset({"__delattr__", "__getattribute__", "__setattr__"})
 
-#: Methods of these are direct, but for those that are given callables, iterables or files.
-_PLAIN_OWNERS = frozenset({str, list, dict, tuple, set, frozenset, bytes, bytearray, int, float})
 _PLAIN_ARGUMENTS = frozenset({str, list, dict, tuple, set, frozenset, range, types.GeneratorType, zip, map})
 
 
@@ -74,6 +73,7 @@ class Calls:
         self._functions: set[types.FunctionType] = set()
         self._methods: set[types.FunctionType] = set()
         self._things: dict[Any, Any] = {}
+        self.settled = Settled(core.classifier.is_user_class)
         self.call = self._fast()
         self.method = self._fast_method()
 
@@ -83,6 +83,7 @@ class Calls:
         self._functions.clear()
         self._methods.clear()
         self._things.clear()
+        self.settled.forget()
 
     def _fast(self) -> Call:
         # Ids of what `codes` keeps alive: hashing a code object goes over all that it consists of. To ask for
@@ -97,7 +98,7 @@ class Calls:
                 if fn in functions or id(fn.__code__) in codes:
                     return fn
             elif cls is _Builtin:
-                if type(fn.__self__) in _PLAIN_OWNERS and fn.__name__ not in GIVEN:
+                if type(fn.__self__) in PLAIN_OWNERS and fn.__name__ not in GIVEN:
                     return fn
                 if fn in things:
                     return things[fn]
@@ -123,7 +124,7 @@ class Calls:
                 if type(function) is _Function and function in methods:
                     return fn
             elif cls is _Builtin:
-                if type(fn.__self__) in _PLAIN_OWNERS:
+                if type(fn.__self__) in PLAIN_OWNERS:
                     return fn
                 if fn in things:
                     return things[fn]
@@ -200,6 +201,7 @@ class Calls:
         elif cls is _Bound and type(fn.__func__) is _Function:
             if self._is_own(fn) and _is_direct_alone(fn.__func__, self._decide):
                 self._methods.add(fn.__func__)
+                self.settled.settle(fn)
         elif _is_lasting(fn):
             self._things[fn] = fn
         return fn

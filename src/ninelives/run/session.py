@@ -186,6 +186,8 @@ class DurableSession(Talk):
             (instrument.ASYNC_ITEMS, self._iterators.async_items),
             (instrument.ENTER, self._iterators.enter),
             (instrument.ASYNC_ENTER, self._iterators.async_enter),
+            (instrument.MODULE, self._calls.settled.declare),
+            (instrument.TYPE, type),
         ):
             setattr(builtins, name, function)
         self._threads.install()

@@ -9,6 +9,7 @@ import unittest
 from pathlib import Path
 
 from ninelives.run import instrument
+from ninelives.run.settled import Settled
 
 HOOKS = (
     instrument.CALL,
@@ -54,8 +55,18 @@ def main(name: str, is_durable: bool) -> None:
         asked += 1
         return thing
 
+    settled = Settled(lambda cls: cls.__module__ == name)
+
+    def method(thing):
+        if type(thing) is types.MethodType and isinstance(thing.__func__, types.FunctionType):
+            settled.settle(thing)
+        return identity(thing)
+
     for hook in HOOKS:
         setattr(builtins, hook, identity)
+    setattr(builtins, instrument.METHOD, method)
+    setattr(builtins, instrument.TYPE, type)
+    setattr(builtins, instrument.MODULE, settled.declare)
     spec = importlib.util.find_spec(name)
     assert spec is not None
     assert spec.origin is not None

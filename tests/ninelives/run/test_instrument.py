@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import builtins
+import re
 import traceback
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ninelives.run import instrument
+from ninelives.run.settled import Settled
 
 HOOKS = (
     instrument.CALL,
@@ -30,10 +32,14 @@ def _hooks():
         asked.append(thing)
         return thing
 
+    settled = Settled(lambda cls: False)
+    before = set(vars(builtins))
     for name in HOOKS:
         setattr(builtins, name, identity)
+    setattr(builtins, instrument.TYPE, type)
+    setattr(builtins, instrument.MODULE, settled.declare)
     yield asked
-    for name in HOOKS:
+    for name in set(vars(builtins)) - before:
         delattr(builtins, name)
 
 
@@ -214,20 +220,46 @@ def test_instrumented_code_behaves_as_the_original(source):
 
 
 def rewritten(source):
+    """Return rewritten source, without what a module says of itself."""
     tree = instrument.instrument(ast.parse(source))
+    tree.body = [node for node in tree.body if not declaration(node)]
     text = ast.unparse(tree)
     for name, short in zip(HOOKS, ("CALL", "METHOD", "ITEMS", "AITEMS", "ENTER", "AENTER"), strict=True):
         text = text.replace(name, short)
-    return text
+    return re.sub(r"__ninelives_types_(\w+)__", r"OF_\1", text.replace(instrument.TYPE, "TYPE"))
+
+
+def declaration(node):
+    """Return what a module says that it calls and stores, if this is where it does."""
+    match node:
+        case ast.Expr(value=ast.Call(func=ast.Name(id=instrument.MODULE), args=args)):
+            return [ast.literal_eval(arg) for arg in args]
+    return None
 
 
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
         ("f(g())", "CALL(f)(CALL(g)())"),
-        ("a.b(\n  1\n).c()", "METHOD(METHOD(a.b)(1).c)()"),
+        ("a.b(\n  1\n).c()", "METHOD((a.b(1) if TYPE(a) in OF_b else METHOD(a.b)(1)).c)()"),
+        ("a.b.c(1)", "METHOD(a.b.c)(1)"),
+        ("a.b(*c, d=e.f)", "a.b(*c, d=e.f) if TYPE(a) in OF_b else METHOD(a.b)(*c, d=e.f)"),
+        ("a.b(lambda: 1)", "(a.b if TYPE(a) in OF_b else METHOD(a.b))(lambda: 1)"),
+        ("a.b(c := 1)", "(a.b if TYPE(a) in OF_b else METHOD(a.b))((c := 1))"),
+        (f"a.b({'-' * 40}1)", f"(a.b if TYPE(a) in OF_b else METHOD(a.b))({'-' * 40}1)"),
+        ("import a\na.b(1)", "import a\nMETHOD(a.b)(1)"),
+        ("from a import c\nc.b(1)", "from a import c\nMETHOD(c.b)(1)"),
+        ("class A: pass\nA.b(1)", "class A:\n    pass\nMETHOD(A.b)(1)"),
+        ("a.__b(1)", "METHOD(a.__b)(1)"),
+        ("'{}'.format(f(1))", "'{}'.format(CALL(f)(1))"),
+        ("f'{a}'.upper()", "f'{a}'.upper()"),
+        ("','.join(a)", "CALL(','.join)(a)"),
+        ("True.real()", "METHOD(True .real)()"),
         ("f()()", "CALL(CALL(f)())()"),
-        ("x.join(y); x.sort()", "CALL(x.join)(y)\nCALL(x.sort)()"),
+        (
+            "x.join(y)\nx.y.sort()",
+            "x.join(y) if TYPE(x) in OF_join else CALL(x.join)(y)\nCALL(x.y.sort)()",
+        ),
         ("f(x=g(), *h(), **k())", "CALL(f)(*CALL(h)(), x=CALL(g)(), **CALL(k)())"),
         ("len(f())", "len(CALL(f)())"),
         ("from m import len\nlen(x)", "from m import len\nCALL(len)(x)"),
@@ -246,6 +278,54 @@ def rewritten(source):
 def test_the_grammar(source, expected):
     """Arguments are rewritten as well; annotations, plain builtins and plain displays are not."""
     assert rewritten(source) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "called", "stored"),
+    [
+        ("a.b(); a.c = 1; del a.d.e; a.f += 1\nfor a.g in []: pass", ("b",), ("c", "e", "f", "g")),
+        ("a.b()", ("b",), ()),
+        ("a.c = 1", (), ("c",)),
+        ("setattr(a, 'b', 1)", (), None),
+        ("change = setattr", (), None),
+        ("from builtins import setattr as change", (), None),
+        ("getattr(builtins, 'setattr')(a, n, 1)", (), None),
+        ("self.__dict__ |= more", (), None),
+        ("object.__setattr__(self, 'a', 1)", ("__setattr__",), None),
+        ("exec(code)", (), None),
+        ("from unittest import mock", (), None),
+        ("from unittest.mock import patch", (), None),
+        ("import unittest.mock as m", (), None),
+    ],
+)
+def test_a_module_says_what_it_calls_and_stores(source, called, stored):
+    """Where the names of attributes cannot be told from the source, it may store any."""
+    tree = instrument.instrument(ast.parse(source))
+
+    assert [found for node in tree.body if (found := declaration(node))] == [[called, stored]]
+
+
+def test_a_module_that_calls_and_stores_nothing_says_nothing():
+    assert ast.unparse(instrument.instrument(ast.parse("import a\nx = 1"))) == "import a\nx = 1"
+
+
+def test_a_module_speaks_behind_its_docstring_and_its_imports_from_the_future():
+    """Both have to come first; its lines stay where they are."""
+    source = '"""What it is."""\nfrom __future__ import annotations\n\nx: nowhere = "a"\nx.upper()\n'
+    space = {}
+
+    exec(instrument.compile_source(source.encode(), "p.py", is_durable=True), space)
+
+    assert (space["__doc__"], space["__annotations__"]) == ("What it is.", {"x": "nowhere"})
+
+
+def test_nested_calls_are_not_written_twice_at_each_level():
+    """Code that doubled with each level would be a thousand times as long here."""
+    source = "a"
+    for _ in range(10):
+        source = f"a.b({source})"
+
+    assert len(ast.unparse(instrument.instrument(ast.parse(source)))) < 60 * len(source)
 
 
 def test_coroutines_are_asked_about_too(_hooks):
@@ -278,7 +358,7 @@ async def main():
     found = asyncio.run(space["main"]())
 
     assert found == [0, 2, 4, 0, 1, 5]
-    assert len(_hooks) == 12
+    assert len(_hooks) == 9  # not of `append`, a method of a list
 
 
 def test_frames_of_the_user_stand_directly_above_each_other():
