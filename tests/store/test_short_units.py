@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ninelives_server.errors import DatabaseAway
-from ninelives_server.store import access, sqlite_file
+from ninelives_server.store import access
 from ninelives_server.store.core import SqliteStore, Store, Tx
 from ninelives_server.store.tables import orgs
 
@@ -77,13 +77,21 @@ async def test_a_short_unit_does_not_overtake_the_others(sqlite: Store):
 
 
 class SlowDisk:
-    """A connection whose commits take their time."""
+    """A connection whose commits take their time: all of them, or those of one thread.
 
-    def __init__(self, lite: sqlite3.Connection) -> None:
+    Attributes:
+        commits: How many were slow.
+    """
+
+    def __init__(self, lite: sqlite3.Connection, only: str | None = None) -> None:
         self._lite = lite
+        self._only = only
+        self.commits = 0
 
     def commit(self) -> None:
-        time.sleep(0.1)
+        if self._only in {None, threading.current_thread().name}:
+            self.commits += 1
+            time.sleep(0.1)
         self._lite.commit()
 
     def __getattr__(self, name: str) -> object:
@@ -91,11 +99,10 @@ class SlowDisk:
 
 
 async def test_a_slow_disk_is_left_to_the_thread_until_it_is_fast_again(
-    sqlite: Store, monkeypatch: pytest.MonkeyPatch
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patched:
-        found = sqlite_file.driver_of
-        patched.setattr(sqlite_file, "driver_of", lambda connection: SlowDisk(found(connection)))
+        patched.setattr(sqlite, "_lite", SlowDisk(sqlite._lite))
         slow = [await sqlite.write(thread, is_short=True) for _ in range(3)]
     after = [await sqlite.write(thread, is_short=True) for _ in range(300)]
 
@@ -105,20 +112,46 @@ async def test_a_slow_disk_is_left_to_the_thread_until_it_is_fast_again(
 
 
 async def test_the_thread_that_writes_says_nothing_of_the_disk(
-    sqlite: Store, monkeypatch: pytest.MonkeyPatch
+    sqlite: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ):
     """It waits for the interpreter's lock as well, the longer the more the loop has to do."""
-    found = sqlite_file.driver_of
-
-    def slow_in_the_thread(connection: object) -> object:
-        lite = found(connection)
-        return lite if threading.current_thread().name == HERE else SlowDisk(lite)
-
-    monkeypatch.setattr(sqlite_file, "driver_of", slow_in_the_thread)
+    disk = SlowDisk(sqlite._lite, only="store-writer")
+    monkeypatch.setattr(sqlite, "_lite", disk)
     for _ in range(3):
         await sqlite.write(thread)
 
     assert await sqlite.write(thread, is_short=True) == HERE
+    assert disk.commits == 3
+
+
+async def test_a_short_unit_that_fails_leaves_nothing_behind(sqlite: Store):
+    """Its caller is told, nobody is told of a change, and the next one is done."""
+
+    def fails(tx: Tx) -> None:
+        access.insert_org(tx, "half")
+        tx.notify("org", "half")
+        raise ValueError("on purpose")
+
+    with sqlite.notices.subscribed("org") as notice:
+        with pytest.raises(ValueError, match="on purpose"):
+            await sqlite.write(fails, is_short=True)
+        assert notice.take() == set()
+        await sqlite.write(lambda tx: access.insert_org(tx, "acme"), is_short=True)
+
+    assert await sqlite.read(names) == ["acme"]
+
+
+async def test_a_full_disk_is_said_of_a_short_unit_too(sqlite: SqliteStore):
+    """In the words that callers know as a reason to try again."""
+    pages = sqlite._lite.execute("PRAGMA page_count").fetchone()[0]
+    sqlite._lite.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(DatabaseAway, match="full"):
+        await sqlite.write(lambda tx: [access.insert_org(tx, f"org{n}") for n in range(500)], is_short=True)
+    sqlite._lite.execute("PRAGMA max_page_count=1000000")
+
+    assert await sqlite.write(thread, is_short=True) == HERE
+    assert await sqlite.read(names) == []
 
 
 async def test_while_another_process_writes_the_loop_goes_on(sqlite: Store, tmp_path: Path):

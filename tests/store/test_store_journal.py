@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -157,7 +158,10 @@ async def test_heads_are_advanced(world: World):
         found = journal.heads(tx, changes)
         journal.advance(
             tx,
-            [found[sid]._replace(next_seq=seq, journal_bytes=size) for sid, (seq, size) in changes.items()],
+            [
+                found[sid]._replace(next_seq=seq, journal_bytes=size, crashes=0)
+                for sid, (seq, size) in changes.items()
+            ],
         )
 
     await world.store.write(lambda tx: advance(tx, **{one: (5, 100)}))
@@ -172,6 +176,34 @@ async def test_heads_are_advanced(world: World):
     }
     assert await world.store.read(lambda tx: journal.size(tx, two)) == (8, 7)
     assert await world.store.write(lambda tx: journal.heads(tx, [])) == {}
+
+
+async def test_the_newest_record_tells_where_a_journal_stands(world: World):
+    """
+    Steps write nothing else. What is older than that, or is not there any more, the session tells.
+    """
+    (one, _), (two, _) = await world.running(), await world.running()
+
+    def stands(tx: Tx) -> dict[str, tuple[int, int]]:
+        heads = journal.heads(tx, [one, two])
+        assert {sid: journal.size(tx, sid) for sid in heads} == {
+            sid: (head.next_seq - 1, head.journal_bytes) for sid, head in heads.items()
+        }
+        return {sid: (head.next_seq, head.journal_bytes) for sid, head in heads.items()}
+
+    async def then(work: Callable[[Tx], object]) -> dict[str, tuple[int, int]]:
+        await world.store.write(lambda tx: work(tx) and None)
+        return await world.store.write(stands)
+
+    rows = [a_row(one, n, n + 1, journal_bytes=10 * n) for n in range(3)]
+    assert await then(lambda tx: journal.insert(tx, rows)) == {one: (4, 20), two: (1, 0)}
+    # A step that had only started has its end behind what came meanwhile.
+    assert (await then(lambda tx: journal.replace(tx, a_row(one, 0, 4, journal_bytes=25))))[one] == (5, 25)
+    # Records of an earlier release, or a copy's, say nothing: the session does.
+    assert (await then(lambda tx: journal.insert(tx, [a_row(two, 0, 1)])))[two] == (2, 0)
+    head = (await world.store.write(lambda tx: journal.heads(tx, [two])))[two]
+    assert (await then(lambda tx: journal.advance(tx, [head._replace(journal_bytes=7)])))[two] == (2, 7)
+    assert (await then(lambda tx: journal.take_back(tx, {two: 1})))[two] == (2, 7)
 
 
 async def test_two_commits_of_one_session_come_one_after_the_other(world: World):

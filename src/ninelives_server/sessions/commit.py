@@ -114,6 +114,8 @@ class Unit:
     def _locked(self, ops: Sequence[Op]) -> dict[str, Head]:
         """Lock all sessions that this unit may write to, at once and in order: no two units then block."""
         own = {op.session_id for op in ops}
+        if all(type(op) is Put for op in ops):
+            return journal.heads(self._tx, own)
         told = {str(op.args.get("session_id")) for op in ops if isinstance(op, Call) and op.name == "signal"}
         told = {session_id for session_id in told if ids.is_id(session_id, "ses")}
         ending = [op.session_id for op in ops if isinstance(op, Done | Died)]
@@ -147,27 +149,29 @@ class Unit:
             journal.take_back(self._tx, {sid: head.next_seq for sid, head in touched.items()})
             self._heads.update(touched)
             answers = [self._put_one(put) for put in puts]
-        self._advance(before)
+        self._end_deaths(rows)
         for put, answer in zip(puts, answers, strict=True):
             if answer == records.Refused("limit"):
                 self._end_full(put.session_id)
         return answers
 
-    def _advance(self, before: Mapping[str, Head]) -> None:
-        changed = [h for sid, h in self._heads.items() if h.next_seq != before[sid].next_seq]
-        journal.advance(self._tx, changed)
+    def _end_deaths(self, rows: Sequence[Row]) -> None:
+        """A new record ends a row of deaths; where the journal stands, the records say themselves."""
+        died = {row.session_id for row in rows if self._heads[row.session_id].crashes}
+        self._heads.update((sid, self._heads[sid]._replace(crashes=0)) for sid in died)
+        journal.advance(self._tx, [self._heads[sid] for sid in died])
 
     def _is_full(self, head: Head) -> bool:
         return self._bounds.reached(head.next_seq - 1, head.journal_bytes) is not None
 
-    def _grow(self, head: Head, row: Row) -> Head:
+    def _grow(self, head: Head, row: Row) -> None:
         """Count a record that is being stored."""
-        stored = row.inline_bytes
-        if row.blob_sha256 is not None:
-            stored += blobs.size(self._tx, head.project_id, row.blob_sha256)
-        grown = head._replace(next_seq=head.next_seq + 1, journal_bytes=head.journal_bytes + stored)
-        self._heads[head.id] = grown
-        return grown
+        self._heads[head.id] = head._replace(next_seq=row.seq + 1, journal_bytes=row.journal_bytes)
+
+    def _stored(self, head: Head, value: bytes | None, preview: bytes | None, blob: str | None) -> int:
+        """Return how many bytes a record takes."""
+        size = len(value or b"") + len(preview or b"")
+        return size if blob is None else size + blobs.size(self._tx, head.project_id, blob)
 
     def _put_one(self, put: Put) -> Answer:
         """Store a record that may be there already."""
@@ -198,8 +202,8 @@ class Unit:
 
     def _row(self, head: Head, record: Record) -> Row:
         key = Key(record.track, record.strand, record.n)
-        seal = self._vault.seal
-        value, preview = record.value, record.preview
+        value = self._sealed(head, key, "value", record.value)
+        preview = self._sealed(head, key, "preview", record.preview)
         return Row(
             head.id,
             record.strand,
@@ -214,12 +218,16 @@ class Unit:
             head.epoch,
             record.started_at,
             record.ended_at,
-            None if value is None else seal(self._tx, head.project_id, context(head.id, key, "value"), value),
+            value,
             record.blob,
-            None
-            if preview is None
-            else seal(self._tx, head.project_id, context(head.id, key, "preview"), preview),
+            preview,
+            head.journal_bytes + self._stored(head, value, preview, record.blob),
         )
+
+    def _sealed(self, head: Head, key: Key, column: str, plain: bytes | None) -> bytes | None:
+        if plain is None:
+            return None
+        return self._vault.seal(self._tx, head.project_id, context(head.id, key, column), plain)
 
     def _is_same(self, head: Head, row: Row, record: Record) -> bool:
         same = (row.name, row.digest, row.status, row.blob_sha256)
@@ -368,7 +376,8 @@ class Unit:
             journal.insert(self._tx, [row])
         else:
             journal.replace(self._tx, row)
-        journal.advance(self._tx, [self._grow(head, row)])
+        self._grow(head, row)
+        self._end_deaths([row])
         return records.Answered(row.seq, value, error)
 
     def _park(self, head: Head, op: Park) -> Answer:

@@ -9,7 +9,7 @@ from ninelives.run import limits, semantics
 from ninelives_server.model.sessions import Session, SessionState
 from ninelives_server.sessions import mail
 from ninelives_server.sessions.records import Died
-from ninelives_server.store import sessions
+from ninelives_server.store import journal, sessions
 from ninelives_server.store.core import Tx
 from ninelives_server.store.journal import Head, Row
 from ninelives_server.vault.vault import Vault
@@ -71,6 +71,8 @@ def end(
         state = SessionState.STOPPED
     if session is not None:
         mail.tell_parent(tx, vault, session, state, result)
+    # Its records may be deleted one day, and it is still listed with their number.
+    journal.advance(tx, [head])
     where = f"sessions:{head.id}"
     document = None if error is None else json.dumps(error).encode()
     sessions.end(

@@ -158,6 +158,7 @@ class Forks:
             epoch=0,
             sealed_value=again(row.sealed_value, "value"),
             sealed_preview=again(row.sealed_preview, "preview"),
+            journal_bytes=0,
         )
 
 

@@ -135,7 +135,8 @@ def _translated() -> Iterator[None]:
             raise Invalid("a text has a NUL character, which the database cannot hold") from error
         if outages.is_outage(error):
             # In the words of SQLite, which name no data: somebody has to make room on a full disk.
-            why = f"cannot be used now ({error})" if isinstance(error, sqlite3.Error) else "does not answer"
+            said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            why = f"cannot be used now ({said})" if isinstance(said, sqlite3.Error) else "does not answer"
             raise DatabaseAway(f"the database {why}; try again in a moment") from error
         raise
 
@@ -158,7 +159,8 @@ class SqliteStore:
         self._glancing = self._engine.connect()
         # Of all writes. Nobody may wait for the file in SQLite itself: the event loop must not.
         self._connection = self._engine.connect()
-        sqlite_file.driver_of(self._connection).execute("PRAGMA busy_timeout=0")
+        self._lite = sqlite_file.driver_of(self._connection)
+        self._lite.execute("PRAGMA busy_timeout=0")
         self._writing = threading.Lock()
         self._pace = sqlite_file.Pace()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
@@ -166,10 +168,11 @@ class SqliteStore:
 
     async def write(self, work: Callable[[Tx], T], *, is_short: bool = False) -> T:
         """Run `work` in a transaction and commit it; return what it returned."""
+        if is_short and self._has_begun_here():
+            return self._write_here(work)
         loop = asyncio.get_running_loop()
         unit = _Unit(work=work, loop=loop, future=loop.create_future())
-        if not (is_short and self._commit_here(unit)):
-            self._enqueue(unit)
+        self._enqueue(unit)
         # Whoever is cancelled here cancels the future only: the unit is done all the same.
         with _translated():
             result: T = await unit.future
@@ -182,8 +185,8 @@ class SqliteStore:
             self._unsettled.add(unit)
             self._queue.put(unit)
 
-    def _commit_here(self, unit: _Unit) -> bool:
-        """Commit a unit in the event loop's thread; `False` where that would keep the loop waiting.
+    def _has_begun_here(self) -> bool:
+        """Begin a transaction in the event loop's thread; `False` where that would keep the loop waiting.
 
         That is while there are others, or somebody else writes to the file, and where the disk is slow.
         """
@@ -191,14 +194,37 @@ class SqliteStore:
             return False
         if not self._writing.acquire(blocking=False):
             return False
+        has_begun = False
         try:
-            if not sqlite_file.begun(sqlite_file.driver_of(self._connection), patience=0):
-                return False
-            self._pace.note(self._commit([unit]))
+            has_begun = sqlite_file.begun(self._lite, patience=0)
         finally:
+            if not has_begun:
+                self._writing.release()
+        return has_begun
+
+    def _write_here(self, work: Callable[[Tx], T]) -> T:
+        """Run and commit a unit, in the transaction that has begun; nothing is made that only others need."""
+        tx = Tx(self._connection, self._clock.now(), [], self._lite)
+        try:
+            result = work(tx)
+            began = time.perf_counter()
+            self._lite.commit()
+            self._pace.note(time.perf_counter() - began)
+        except BaseException as error:
+            self._lite.rollback()
+            with _translated():
+                raise error from None
+        finally:
+            self._forget_transaction()
             self._writing.release()
-        unit.settle(self.notices)
-        return True
+        for channel, thing_id in tx.notices:
+            self.notices.tell(channel, thing_id)
+        return result
+
+    def _forget_transaction(self) -> None:
+        """SQLAlchemy has a transaction of its own in mind where a unit has used it."""
+        if self._connection.in_transaction():
+            self._connection.rollback()
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
@@ -279,39 +305,33 @@ class SqliteStore:
 
     def _begin_and_commit(self, group: list[_Unit]) -> None:
         try:
-            sqlite_file.begun(sqlite_file.driver_of(self._connection), patience=sqlite_file.BUSY_SECONDS)
+            sqlite_file.begun(self._lite, patience=sqlite_file.BUSY_SECONDS)
         except sqlite3.Error as error:
             for unit in group:
                 unit.error = error
         else:
             self._commit(group)
 
-    def _commit(self, group: list[_Unit]) -> float:
-        """Run the units of a transaction that has begun, and commit it; return the seconds of the latter."""
-        connection = self._connection
-        lite = sqlite_file.driver_of(connection)
-        took = 0.0
+    def _commit(self, group: list[_Unit]) -> None:
+        """Run the units of a transaction that has begun, and commit it."""
         try:
             for unit in group:
-                self._try(connection, lite, unit, alone=len(group) == 1)
-            began = time.perf_counter()
-            lite.commit()
-            took = time.perf_counter() - began
+                self._try(unit, alone=len(group) == 1)
+            self._lite.commit()
             for unit in group:
                 unit.is_committed = True
         except BaseException as error:  # noqa: BLE001 - each unit's caller is told
-            lite.rollback()
+            self._lite.rollback()
             for unit in group:
                 unit.notices.clear()
                 unit.error = unit.error or error
         finally:
-            # SQLAlchemy has a transaction of its own in mind where a unit has used it.
-            connection.rollback()
-        return took
+            self._forget_transaction()
 
-    def _try(self, connection: sa.Connection, lite: sqlite3.Connection, unit: _Unit, *, alone: bool) -> None:
+    def _try(self, unit: _Unit, *, alone: bool) -> None:
         """Run a unit; where it fails, undo it and nothing else. One that is alone needs no savepoint."""
-        tx = Tx(connection, self._clock.now(), unit.notices, lite)
+        lite = self._lite
+        tx = Tx(self._connection, self._clock.now(), unit.notices, lite)
         if alone:
             unit.result = unit.work(tx)
             return

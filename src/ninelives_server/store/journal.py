@@ -30,6 +30,8 @@ class Row(NamedTuple):
     Attributes:
         sealed_value: What the session process sent, opaque to us.
         blob_sha256: Instead of the value, where it is stored as a blob.
+        journal_bytes: What the session's values and previews take, up to this record; 0 where it was stored
+            by a release that wrote it to the session, or copied from another session.
     """
 
     session_id: str
@@ -48,6 +50,7 @@ class Row(NamedTuple):
     sealed_value: bytes | None
     blob_sha256: str | None
     sealed_preview: bytes | None
+    journal_bytes: int = 0
 
     @property
     def key(self) -> Key:
@@ -61,7 +64,11 @@ class Row(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a commit must know of a session, locked until the transaction ends."""
+    """What a commit must know of a session, locked until the transaction ends.
+
+    Where its journal stands, its newest record tells: so a step changes no row of the sessions. That row
+    tells of what is older, of a fork's beginning, and of a session that has ended.
+    """
 
     id: str
     org_id: str
@@ -74,13 +81,29 @@ class Head(NamedTuple):
     crashes: int
 
 
-_HEAD = ", ".join(Head._fields)
 _COLUMNS = ", ".join(Row._fields)
 _POSTGRES_TYPES = (
     "text", "text", "text", "int", "int", "text", "text", "bytea", "text", "int", "int",
-    "timestamptz", "timestamptz", "bytea", "text", "bytea",
+    "timestamptz", "timestamptz", "bytea", "text", "bytea", "bigint",
 )  # fmt: skip
 
+#: Of sessions: the columns of `Head`, but for those that tell where its journal stands.
+_OWN = "id, org_id, project_id, state, epoch, worker_id"
+_HEADS_SQLITE = (
+    f"SELECT {', '.join(f's.{name}' for name in _OWN.split(', '))}, "
+    "max(s.next_seq, coalesce(j.seq + 1, 1)), max(s.journal_bytes, coalesce(j.journal_bytes, 0)), s.crashes "
+    "FROM sessions s LEFT JOIN journal j ON j.session_id = s.id "
+    "AND j.seq = (SELECT max(seq) FROM journal WHERE session_id = s.id) WHERE s.id IN "
+)
+_LOCK_POSTGRES = (
+    f"SELECT {_OWN}, next_seq, journal_bytes, crashes FROM sessions WHERE id = ANY($1::text[]) "
+    "ORDER BY id FOR UPDATE"
+)
+# By itself, and after it: a statement that has waited for a lock sees other tables as they were before.
+_NEWEST_POSTGRES = (
+    "SELECT s.id, j.seq, j.journal_bytes FROM unnest($1::text[]) AS s(id) CROSS JOIN LATERAL "
+    "(SELECT seq, journal_bytes FROM journal WHERE session_id = s.id ORDER BY seq DESC LIMIT 1) AS j"
+)
 
 _INSERT_SQLITE = (
     f"INSERT INTO journal ({_COLUMNS}) VALUES ({', '.join('?' * len(Row._fields))}) ON CONFLICT DO NOTHING"
@@ -95,10 +118,14 @@ def heads(tx: Tx, session_ids: Iterable[str]) -> dict[str, Head]:
     if not ids:
         return {}
     if (lite := sqlite(tx)) is not None:
-        query = f"SELECT {_HEAD} FROM sessions WHERE id IN ({marks(len(ids))})"
-        return {row[0]: Head(*row) for row in lite.execute(query, ids)}
-    query = f"SELECT {_HEAD} FROM sessions WHERE id = ANY($1::text[]) ORDER BY id FOR UPDATE"
-    return {row[0]: Head(*row) for row in tx.connection.exec_driver_sql(query, (ids,))}
+        return {row[0]: Head(*row) for row in lite.execute(f"{_HEADS_SQLITE}({marks(len(ids))})", ids)}
+    found = {row[0]: Head(*row) for row in tx.connection.exec_driver_sql(_LOCK_POSTGRES, (ids,))}
+    for session_id, seq, size in tx.connection.exec_driver_sql(_NEWEST_POSTGRES, (list(found),)):
+        head = found[session_id]
+        found[session_id] = head._replace(
+            next_seq=max(head.next_seq, seq + 1), journal_bytes=max(head.journal_bytes, size)
+        )
+    return found
 
 
 def insert(tx: Tx, rows: Sequence[Row]) -> bool:
@@ -106,23 +133,24 @@ def insert(tx: Tx, rows: Sequence[Row]) -> bool:
     if not rows:
         return True
     if (lite := sqlite(tx)) is not None:
-        values = ((*r[:11], sqlite_time(r[11]), sqlite_time(r[12]), *r[13:]) for r in rows)
+        values = [(*r[:11], sqlite_time(r[11]), sqlite_time(r[12]), *r[13:]) for r in rows]
         return int(lite.executemany(_INSERT_SQLITE, values).rowcount) == len(rows)
     return tx.connection.exec_driver_sql(_INSERT_POSTGRES, columns(rows)).rowcount == len(rows)
 
 
 def advance(tx: Tx, heads: Sequence[Head]) -> None:
-    """Write down the sessions' next `seq` and size; a new record also ends a row of deaths."""
+    """Write down where the sessions' journals stand, and the deaths in a row."""
     if not heads:
         return
-    values = [(head.next_seq, head.journal_bytes, head.id) for head in heads]
+    values = [(head.next_seq, head.journal_bytes, head.crashes, head.id) for head in heads]
     if (lite := sqlite(tx)) is not None:
-        query = "UPDATE sessions SET next_seq = ?, journal_bytes = ?, crashes = 0 WHERE id = ?"
+        query = "UPDATE sessions SET next_seq = ?, journal_bytes = ?, crashes = ? WHERE id = ?"
         lite.executemany(query, values)
         return
     query = (
-        "UPDATE sessions SET next_seq = new.seq, journal_bytes = new.bytes, crashes = 0 "
-        "FROM unnest($1::int[], $2::bigint[], $3::text[]) AS new(seq, bytes, id) WHERE sessions.id = new.id"
+        "UPDATE sessions SET next_seq = new.seq, journal_bytes = new.bytes, crashes = new.crashes "
+        "FROM unnest($1::int[], $2::bigint[], $3::int[], $4::text[]) AS new(seq, bytes, crashes, id) "
+        "WHERE sessions.id = new.id"
     )
     tx.connection.exec_driver_sql(query, columns(values))
 
@@ -198,19 +226,19 @@ def size(tx: Tx, session_id: str) -> tuple[int, int]:
     session = tables.sessions.c
     query = sa.select(session.next_seq - 1, session.journal_bytes).where(session.id == session_id)
     records, stored = tx.connection.execute(query).one()
+    newest = last(tx, session_id, track=None)
+    if newest is not None:
+        records, stored = max(records, newest.seq), max(stored, newest.journal_bytes)
     return int(records), int(stored)
 
 
-def last(tx: Tx, session_id: str) -> Row | None:
-    """Return the session's newest step or wait."""
+def last(tx: Tx, session_id: str, *, track: str | None = "call") -> Row | None:
+    """Return the session's newest step or wait, or its newest record of any track."""
     journal = tables.journal
-    query = (
-        sa.select(*(journal.c[name] for name in Row._fields))
-        .where(journal.c.session_id == session_id, journal.c.track == "call")
-        .order_by(journal.c.seq.desc())
-        .limit(1)
-    )
-    row = tx.connection.execute(query).first()
+    query = sa.select(*(journal.c[name] for name in Row._fields)).where(journal.c.session_id == session_id)
+    if track is not None:
+        query = query.where(journal.c.track == track)
+    row = tx.connection.execute(query.order_by(journal.c.seq.desc()).limit(1)).first()
     return None if row is None else Row(*row)
 
 

@@ -401,7 +401,7 @@ def in_flight(tx: Tx, org_id: str, project_id: str, *, limit: int) -> tuple[int,
         _t.project_id == project_id,
         _t.is_durable,
         _t.ended_at.is_(None),
-        _t.next_seq > 1,
+        sa.exists().where(tables.journal.c.session_id == _t.id),
     )
     total = int(tx.connection.execute(sa.select(sa.func.count()).where(is_one)).scalar_one())
     query = sa.select(*_COLUMNS).where(is_one).order_by(_t.id).limit(limit)

@@ -338,6 +338,7 @@ sessions = sa.Table(
     sa.Column("worker_id", sa.String(80)),  # holds the epoch now; NULL when none does
     sa.Column("claimed_at", Utc),
     sa.Column("crashes", sa.Integer, nullable=False, default=0),  # deaths in a row without a new record
+    # As its newest record says, where that is more (`store.journal.heads`): steps do not write here.
     sa.Column("next_seq", sa.Integer, nullable=False, default=1),
     sa.Column("journal_bytes", sa.BigInteger, nullable=False, default=0),  # values and previews, as stored
     sa.Column("wake_at", Utc),  # a parked session is due then; NULL waits for the inbox only
@@ -410,6 +411,7 @@ journal = sa.Table(
     sa.Column("sealed_value", sa.LargeBinary),  # what the session process sent, opaque to us
     sa.Column("blob_sha256", sa.String(64)),  # instead of the value where it is over 256 KB
     sa.Column("sealed_preview", sa.LargeBinary),  # bounded JSON for people, secrets masked
+    sa.Column("journal_bytes", sa.BigInteger, nullable=False, server_default="0"),  # up to this record
     sa.UniqueConstraint("session_id", "seq"),
 )
 

@@ -42,6 +42,7 @@ _OURS = frozenset({"sid", "ep", "blob"})
 _HEADER_LIMIT = 512 * 1024  # bytes
 _DEPTH_LIMIT = 100
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_DECODER = json.JSONDecoder()
 _NO_BRACKET = re.compile(rb"[^][{}]+")
 
 Upload = Callable[[bytes], Awaitable[str]]
@@ -306,8 +307,12 @@ def _header(text: bytes) -> dict[str, Any] | None:
     if len(text) > _HEADER_LIMIT or not text.startswith(b"{") or _depth(text) > _DEPTH_LIMIT:
         return None
     try:
-        head = json.loads(text.decode())
-    except ValueError:
+        said = text.decode()
+        # `json.loads` looks for blanks first, before and behind, which takes a third of the time.
+        head, size = _DECODER.raw_decode(said)
+    except (ValueError, RecursionError):
+        return None
+    if size != len(said):
         return None
     kind, number = head.get("t"), head.get("i", 0)
     if not isinstance(kind, str) or kind not in _SAYS or _OURS & head.keys() or type(number) is not int:
