@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from ninelives.run.wire import BrokenFrame, Frame
@@ -102,8 +103,14 @@ def _one_of(allowed: frozenset[str], value: object, what: str) -> str:
     return str(value)
 
 
+# Nearly every record is of one of a few.
+@lru_cache(maxsize=1024)
+def _is_strand(name: str) -> bool:
+    return _STRAND.fullmatch(name) is not None
+
+
 def _strand(value: object) -> str:
-    if not isinstance(value, str) or _STRAND.fullmatch(value) is None:
+    if not isinstance(value, str) or not _is_strand(value):
         raise _wrong("strand", value, "name of a strand")
     return value
 

@@ -88,6 +88,10 @@ class Group:
 
 
 def _tell(batch: list[tuple[Op, Told]], answers: list[Answer]) -> None:
+    if len(batch) == 1:
+        ((op, told),) = batch
+        told([(op, answers[0])])
+        return
     by_told: dict[Told, list[tuple[Op, Answer]]] = {}
     for (op, told), answer in zip(batch, answers, strict=True):
         by_told.setdefault(told, []).append((op, answer))

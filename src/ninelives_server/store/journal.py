@@ -7,6 +7,7 @@ It only stores. Who may write what, what two equal records are and what a status
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -112,13 +113,18 @@ _LISTS = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(_POSTGRE
 _INSERT_POSTGRES = f"INSERT INTO journal ({_COLUMNS}) SELECT * FROM unnest({_LISTS}) ON CONFLICT DO NOTHING"
 
 
+@lru_cache(maxsize=256)
+def _heads_sqlite(count: int) -> str:
+    return f"{_HEADS_SQLITE}({marks(count)})"
+
+
 def heads(tx: Tx, session_ids: Iterable[str]) -> dict[str, Head]:
     """Lock sessions, in the order of their ids so that no two commits wait for each other, and read them."""
     ids = sorted(set(session_ids))
     if not ids:
         return {}
     if (lite := sqlite(tx)) is not None:
-        return {row[0]: Head(*row) for row in lite.execute(f"{_HEADS_SQLITE}({marks(len(ids))})", ids)}
+        return {row[0]: Head._make(row) for row in lite.execute(_heads_sqlite(len(ids)), ids)}
     found = {row[0]: Head(*row) for row in tx.connection.exec_driver_sql(_LOCK_POSTGRES, (ids,))}
     for session_id, seq, size in tx.connection.exec_driver_sql(_NEWEST_POSTGRES, (list(found),)):
         head = found[session_id]
