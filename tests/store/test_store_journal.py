@@ -206,6 +206,15 @@ async def test_the_newest_record_tells_where_a_journal_stands(world: World):
     assert (await then(lambda tx: journal.take_back(tx, {two: 1})))[two] == (2, 7)
 
 
+async def test_a_record_whose_place_is_taken_is_not_taken_for_one_that_is_there(world: World):
+    """To acknowledge it would lose it."""
+    sid, _ = await world.running()
+    await world.store.write(lambda tx: journal.add(tx, a_row(sid, 0, 1)))
+
+    with pytest.raises(RuntimeError, match="has another record 1 already"):
+        await world.store.write(lambda tx: journal.add(tx, a_row(sid, 1, 1)))
+
+
 async def test_two_commits_of_one_session_come_one_after_the_other(world: World):
     """
     The head is locked: no two transactions see the same next `seq`.

@@ -186,7 +186,7 @@ async def test_a_session_shows_what_it_was_started_with(site: Site):
 @pytest.mark.parametrize(
     ("almost", "full", "says"),
     [
-        ({"next_seq": 80_000}, {"next_seq": 80_001}, "The journal has 80000 records of the 100000 and 0.0 MB"),
+        ({"base_seq": 80_000}, {"base_seq": 80_001}, "The journal has 80000 records of the 100000 and 0.0 MB"),
         ({"journal_bytes": 819 << 20}, {"journal_bytes": 820 << 20}, "2 records of the 100000 and 820.0 MB of the 1024 MB"),
     ],
 )  # fmt: skip

@@ -194,7 +194,7 @@ class Unit:
             return records.Refused("limit")
         row = self._row(head, record)
         if there is None:
-            journal.insert(self._tx, [row])
+            journal.add(self._tx, row)
         else:
             journal.replace(self._tx, row)
         self._grow(head, row)
@@ -373,7 +373,7 @@ class Unit:
         )
         row = self._row(head, record)
         if there is None:
-            journal.insert(self._tx, [row])
+            journal.add(self._tx, row)
         else:
             journal.replace(self._tx, row)
         self._grow(head, row)

@@ -92,12 +92,12 @@ _POSTGRES_TYPES = (
 _OWN = "id, org_id, project_id, state, epoch, worker_id"
 _HEADS_SQLITE = (
     f"SELECT {', '.join(f's.{name}' for name in _OWN.split(', '))}, "
-    "max(s.next_seq, coalesce(j.seq + 1, 1)), max(s.journal_bytes, coalesce(j.journal_bytes, 0)), s.crashes "
+    "max(s.base_seq, coalesce(j.seq + 1, 1)), max(s.journal_bytes, coalesce(j.journal_bytes, 0)), s.crashes "
     "FROM sessions s LEFT JOIN journal j ON j.session_id = s.id "
     "AND j.seq = (SELECT max(seq) FROM journal WHERE session_id = s.id) WHERE s.id IN "
 )
 _LOCK_POSTGRES = (
-    f"SELECT {_OWN}, next_seq, journal_bytes, crashes FROM sessions WHERE id = ANY($1::text[]) "
+    f"SELECT {_OWN}, base_seq, journal_bytes, crashes FROM sessions WHERE id = ANY($1::text[]) "
     "ORDER BY id FOR UPDATE"
 )
 # By itself, and after it: a statement that has waited for a lock sees other tables as they were before.
@@ -144,17 +144,27 @@ def insert(tx: Tx, rows: Sequence[Row]) -> bool:
     return tx.connection.exec_driver_sql(_INSERT_POSTGRES, columns(rows)).rowcount == len(rows)
 
 
+def add(tx: Tx, row: Row) -> None:
+    """Insert a record whose key was seen to be free.
+
+    Raises:
+        RuntimeError: Its `seq` is not: somebody writes who does not know where the journal stands.
+    """
+    if not insert(tx, [row]):
+        raise RuntimeError(f"session {row.session_id} has another record {row.seq} already")
+
+
 def advance(tx: Tx, heads: Sequence[Head]) -> None:
     """Write down where the sessions' journals stand, and the deaths in a row."""
     if not heads:
         return
     values = [(head.next_seq, head.journal_bytes, head.crashes, head.id) for head in heads]
     if (lite := sqlite(tx)) is not None:
-        query = "UPDATE sessions SET next_seq = ?, journal_bytes = ?, crashes = ? WHERE id = ?"
+        query = "UPDATE sessions SET base_seq = ?, journal_bytes = ?, crashes = ? WHERE id = ?"
         lite.executemany(query, values)
         return
     query = (
-        "UPDATE sessions SET next_seq = new.seq, journal_bytes = new.bytes, crashes = new.crashes "
+        "UPDATE sessions SET base_seq = new.seq, journal_bytes = new.bytes, crashes = new.crashes "
         "FROM unnest($1::int[], $2::bigint[], $3::int[], $4::text[]) AS new(seq, bytes, crashes, id) "
         "WHERE sessions.id = new.id"
     )
@@ -230,7 +240,7 @@ def count(tx: Tx, session_id: str) -> int:
 def size(tx: Tx, session_id: str) -> tuple[int, int]:
     """Return how many records a session has committed, and their bytes."""
     session = tables.sessions.c
-    query = sa.select(session.next_seq - 1, session.journal_bytes).where(session.id == session_id)
+    query = sa.select(session.base_seq - 1, session.journal_bytes).where(session.id == session_id)
     records, stored = tx.connection.execute(query).one()
     newest = last(tx, session_id, track=None)
     if newest is not None:

@@ -53,7 +53,7 @@ def delete_sessions(tx: Tx, *, kept: Periods, limit: int) -> Deleted:
         return Deleted(0, more=False)
     session = tables.sessions.c
     query = (
-        sa.select(session.id, session.next_seq)
+        sa.select(session.id, session.base_seq)
         .where(
             session.project_id == kept.project_id,
             session.state.in_(_ENDED),
@@ -65,10 +65,10 @@ def delete_sessions(tx: Tx, *, kept: Periods, limit: int) -> Deleted:
     old: list[str] = []
     records = 0
     for row in tx.connection.execute(query):
-        if old and records + row.next_seq > RECORDS:
+        if old and records + row.base_seq > RECORDS:
             break
         old.append(row.id)
-        records += row.next_seq
+        records += row.base_seq
     if len(old) == 1 and _shorten(tx, old[0]):
         return Deleted(0, more=True)
     if old:

@@ -338,8 +338,8 @@ sessions = sa.Table(
     sa.Column("worker_id", sa.String(80)),  # holds the epoch now; NULL when none does
     sa.Column("claimed_at", Utc),
     sa.Column("crashes", sa.Integer, nullable=False, default=0),  # deaths in a row without a new record
-    # As its newest record says, where that is more (`store.journal.heads`): steps do not write here.
-    sa.Column("next_seq", sa.Integer, nullable=False, default=1),
+    # The next `seq`, and the bytes, unless its newest record says more (`store.journal.heads`).
+    sa.Column("base_seq", sa.Integer, nullable=False, default=1),
     sa.Column("journal_bytes", sa.BigInteger, nullable=False, default=0),  # values and previews, as stored
     sa.Column("wake_at", Utc),  # a parked session is due then; NULL waits for the inbox only
     sa.Column("signalled_at", Utc),  # when Temporal was last asked to run it
