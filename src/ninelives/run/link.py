@@ -172,8 +172,9 @@ class Link:
 
         reader = object()
         try:
-            self._begin_reading(reader)
+            # What is to be done before this thread waits is done while the other side works.
             i = self.post(head, take, body)
+            self._begin_reading(reader, i)
             while i and self._reader is reader and not found:
                 self._read_for(i, reader)
         finally:
@@ -183,12 +184,13 @@ class Link:
 
     # --- reading for an answer ----------------------------------------------------------------------------
 
-    def _begin_reading(self, reader: object) -> None:
-        """Read the socket in this thread from now on, unless somebody else waits for something."""
+    def _begin_reading(self, reader: object, i: int) -> None:
+        """Read the socket in this thread from now on, unless somebody else waits, or has read the answer."""
         if _get_ident() == self._main_thread and not _HARMLESS.issuperset(map(_handler_of, _SIGNALS)):
             return  # a handler of project code may ask, too, while this thread cannot go on reading
         with self._reader_lock:
-            if self._reader is None and not self._waiting and not self._is_left and self._wake >= 0:
+            is_alone = len(self._waiting) == 1 and i in self._waiting
+            if self._reader is None and is_alone and not self._is_left and self._wake >= 0:
                 self._reader = reader
         if self._reader is reader:
             self._poll.modify(self._sock, 0)
