@@ -39,6 +39,68 @@ async def test_what_no_database_takes_is_refused_alone(world: World, nonsense):
     assert {op.session_id: answer for op, answer in answers} == {bad: Refused("failed"), good: Acked(1)}
 
 
+async def alone(group: Group, world: World, sid: str, epoch: int) -> None:
+    """Have a session commit so often, with nobody between, that it counts as the only one."""
+    for n in range(10):
+        answers = []
+        group.submit(world.put(sid, epoch, record(n=n)), answers.extend)
+        while not answers:
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_what_a_session_says_that_is_alone_is_committed_where_it_was_read(world: World):
+    """All of it at once; the loop does not turn before it has its answer."""
+    sid, epoch = await world.running()
+    answers = []
+
+    async with running(world) as group, asyncio.timeout(60):
+        group.submit_at_once([world.put(sid, epoch, record(n=10))], answers.extend)
+        assert answers == []
+        await alone(group, world, sid, epoch)
+        answers.clear()
+        group.submit_at_once([world.put(sid, epoch, record(n=n)) for n in (11, 12)], answers.extend)
+
+        assert [answer for _, answer in answers] == [Acked(12), Acked(13)]
+
+
+async def test_a_session_is_not_alone_while_others_have_said_something(world: World):
+    """They are committed together, as ever, and so is what is too much for now."""
+    sid, epoch = await world.running()
+    other, second = await world.running()
+    answers, later = [], []
+
+    async with running(world) as group, asyncio.timeout(60):
+        await alone(group, world, sid, epoch)
+        group.submit(world.put(other, second, record()), answers.extend)
+        group.submit_at_once([world.put(sid, epoch, record(n=10))], answers.extend)
+        assert answers == []
+        while len(answers) < 2:
+            await asyncio.sleep(0.001)
+        await alone(group, world, sid, epoch)  # records that are there already
+        large = world.put(sid, epoch, record(n=11, value=bytes(300_000)))
+        group.submit_at_once([large], later.extend)
+        assert later == []
+        while not later:
+            await asyncio.sleep(0.001)
+
+    assert {op.session_id: answer for op, answer in answers} == {other: Acked(1), sid: Acked(11)}
+    assert [answer for _, answer in later] == [Acked(12)]
+
+
+async def test_what_cannot_be_committed_at_once_is_tried_again_and_refused(world: World):
+    sid, epoch = await world.running()
+    answers = []
+
+    async with running(world) as group, asyncio.timeout(60):
+        await alone(group, world, sid, epoch)
+        group.submit_at_once([world.put(sid, epoch, record(n=10, name="half \ud800"))], answers.extend)
+        while not answers:
+            await asyncio.sleep(0.001)
+
+    assert [answer for _, answer in answers] == [Refused("failed")]
+
+
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_waited_for(world: World):
     """Nothing is refused: no session ends because somebody has to make room."""

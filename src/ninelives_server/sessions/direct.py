@@ -7,7 +7,7 @@ has its answer. See docs/decisions/0009-sessions-speak-to-the-server-themselves.
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from ninelives.run import wire
@@ -21,6 +21,14 @@ _AWAY = 0.5  # seconds between tries to store something in a database that is aw
 
 #: Stores a large value of a session: its id, epoch and value; returns the value's name.
 Keep = Callable[[str, int, bytes], Awaitable[str]]
+
+
+class Take(Protocol):
+    """Gets what a process asks for."""
+
+    def __call__(self, ops: Sequence[Op], *, at_once: bool) -> None:
+        """Have it done, in order; `at_once`: the answers may come before this returns."""
+        ...
 
 
 class Send(Protocol):
@@ -39,7 +47,7 @@ class Direct(SessionSocket):
         session_id: str,
         epoch: int,
         *,
-        take: Callable[[Op], None],
+        take: Take,
         keep: Keep,
         gone: Callable[["Direct"], None],
         is_orphan: Callable[[], bool],
@@ -48,6 +56,8 @@ class Direct(SessionSocket):
         super().__init__(self._store)
         self.key = session_id, epoch
         self._take = take
+        # What is read together is committed together.
+        self._said: list[Op] | None = None
         self._keep = keep
         self._gone = gone
         self._has_left = False
@@ -67,12 +77,20 @@ class Direct(SessionSocket):
         """
         if self._is_orphan():
             self.close()
-        else:
-            super().data_received(data)
+            return
+        said = self._said = []
+        super().data_received(data)
+        self._said = None
+        if said:
+            self._take(said, at_once=True)
 
     def _forward(self, head: dict[str, Any], header: bytes, body: bytes) -> bytes:
         head["sid"], head["ep"] = self.key
-        self._take(frames.of_frame(wire.Frame(head, body), self._clock.now()))
+        op = frames.of_frame(wire.Frame(head, body), self._clock.now())
+        if self._said is None:
+            self._take([op], at_once=False)  # its number is not noted yet
+        else:
+            self._said.append(op)
         return body or header
 
     async def _store(self, value: bytes) -> str:
@@ -110,7 +128,7 @@ class Directs:
         self,
         *,
         holds: Callable[[str, int], bool],
-        take: Callable[[Op], None],
+        take: Take,
         send: Send,
         keep: Keep,
         is_dead: Callable[[], bool],

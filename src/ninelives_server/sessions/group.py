@@ -5,8 +5,9 @@ alone is committed alone, at once.
 """
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ninelives_server import log
 from ninelives_server.errors import DatabaseAway
@@ -20,6 +21,8 @@ logger = log.get(__name__)
 LARGEST = 1000
 #: Bytes of values of one commit.
 LARGEST_BYTES = 8 * 1024 * 1024
+#: A session is alone that nobody else came between in so many commits.
+_ALONE = 8
 #: Waits between tries while the database is away. seconds
 _RETRIES = (0.05, 0.2, 1.0, 2.0, 5.0)
 
@@ -33,11 +36,38 @@ class Group:
         self._journal = journal
         self._queue: deque[tuple[Op, Told]] = deque()
         self._arrived = asyncio.Event()
+        self._is_committing = False
+        # Whose operations came last, and how many times in a row nobody else's came with or between them.
+        self._last = ""
+        self._streak = 0
 
     def submit(self, op: Op, told: Told) -> None:
         """Commit an operation with the next unit; `told` gets its answer, with those committed together."""
         self._queue.append((op, told))
         self._arrived.set()
+
+    def submit_at_once(self, ops: Sequence[Op], told: Told) -> None:
+        """Do as `submit`, and perhaps now: whoever says so has everything in place for the answers."""
+        self._queue.extend((op, told) for op in ops)
+        if not self._commit_now():
+            self._arrived.set()
+
+    def _commit_now(self) -> bool:
+        """Commit what there is before the loop turns, where one session has long been the only one."""
+        if self._streak < _ALONE or self._is_committing or self._is_of_others():
+            return False
+        batch = self._take()
+        answers = None
+        with contextlib.suppress(Exception):  # it is tried again, and said if it fails again
+            answers = self._journal.commit_now([op for op, _ in batch])
+        if answers is None:
+            self._queue.extendleft(reversed(batch))
+            return False
+        _tell(batch, answers)
+        return not self._queue
+
+    def _is_of_others(self) -> bool:
+        return any(op.session_id != self._last for op, _ in self._queue)
 
     async def run(self) -> None:
         """Commit until cancelled."""
@@ -45,8 +75,17 @@ class Group:
             await self._arrived.wait()
             self._arrived.clear()
             while batch := self._take():
+                self._note(batch)
+                self._is_committing = True
                 answers = await self._commit([op for op, _ in batch])
+                self._is_committing = False
                 _tell(batch, answers)
+
+    def _note(self, batch: Sequence[tuple[Op, Told]]) -> None:
+        whose = {op.session_id for op, _ in batch}
+        is_again = whose == {self._last}
+        self._streak = self._streak + 1 if is_again else 0
+        self._last = whose.pop()
 
     def _take(self) -> list[tuple[Op, Told]]:
         batch: list[tuple[Op, Told]] = []

@@ -121,6 +121,13 @@ class Journal:
         is_short = sum(map(size_of, ops)) <= _SHORT
         return await self._store.write(lambda tx: self._unit(tx).run(ops), is_short=is_short)
 
+    def commit_now(self, ops: Sequence[Op]) -> list[Answer] | None:
+        """Do as `commit`, before anything else that the event loop has to do; `None` where that cannot be."""
+        if sum(map(size_of, ops)) > _SHORT:
+            return None
+        done = self._store.write_now(lambda tx: self._unit(tx).run(ops))
+        return None if done is None else done[0]
+
     async def adopt(self, worker_id: str, session_id: str, epoch: int) -> bool:
         """Let a worker that came back keep a session that it still runs; `False` where it may not."""
         return await self._store.write(lambda tx: _adopt(tx, worker_id, session_id, epoch))

@@ -141,6 +141,14 @@ class Link:
             return
         self._parts.group.submit(op, self._told)
 
+    def _do_all(self, ops: Sequence[Op], *, at_once: bool) -> None:
+        """Do what one session has said together, perhaps before this returns."""
+        if at_once and not any(isinstance(op, Call) and op.name == _TOKEN for op in ops):
+            self._parts.group.submit_at_once(ops, self._told)
+        else:
+            for op in ops:
+                self._do(op)
+
     def _hear_of_worker(self, frame: Frame) -> None:
         match frame.type:
             case "hello":
@@ -196,7 +204,7 @@ class Link:
         parts = self._parts
         self.directs = Directs(
             holds=self.holds,
-            take=self._do,
+            take=self._do_all,
             send=self.send,
             keep=parts.keep,
             is_dead=is_dead,

@@ -81,6 +81,10 @@ class Store(Protocol):
         """
         ...
 
+    def write_now(self, work: Callable[[Tx], T]) -> tuple[T] | None:
+        """Do as `write` with what is short, without waiting for anything; `None` where that cannot be."""
+        ...
+
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
         ...
@@ -177,6 +181,10 @@ class SqliteStore:
         with _translated():
             result: T = await unit.future
         return result
+
+    def write_now(self, work: Callable[[Tx], T]) -> tuple[T] | None:
+        """Do as `write` with what is short, without waiting for anything; `None` where that cannot be."""
+        return (self._write_here(work),) if self._has_begun_here() else None
 
     def _enqueue(self, unit: _Unit) -> None:
         with self._lock:
@@ -418,6 +426,10 @@ class PostgresStore:
         with _translated():
             async with self._engine.begin() as connection:
                 return await connection.run_sync(self._unit, work, tell=True)
+
+    def write_now(self, _work: Callable[[Tx], T]) -> tuple[T] | None:
+        """Return `None`: a transaction waits for the database."""
+        return None
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Run `work`, which must not write, on a consistent snapshot."""
