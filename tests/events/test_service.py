@@ -321,6 +321,26 @@ async def test_who_asks_again_with_a_key_gets_what_was_started(world: World):
     assert [row.action for row in rows] == ["event.redispatched", "session.started", "session.started"]
 
 
+async def test_who_asks_again_hears_it_although_the_project_has_left_service_meanwhile(world: World):
+    """
+    The request was done; only a new one needs a deployment.
+    """
+    shop = await world.shop()
+    wanted = (shop.actor, shop.project.id, "main.py:on_lead", {})
+    first = await world.events.start_session(*wanted, key="a" * 64)
+    [event] = await world.all_events(shop.project.id)
+    copy = await world.events.redispatch(shop.actor, event.id, key="b" * 64)
+    retired = sa.update(tables.deployments).values(state="inactive")
+    await world.store.write(lambda tx: tx.connection.execute(retired) and None)
+
+    assert (await world.events.start_session(*wanted, key="a" * 64)).id == first.id
+    assert (await world.events.redispatch(shop.actor, event.id, key="b" * 64)).id == copy.id
+    with pytest.raises(Conflict, match="no active deployment"):
+        await world.events.start_session(*wanted, key="c" * 64)
+    with pytest.raises(Conflict, match="no active deployment"):
+        await world.events.redispatch(shop.actor, event.id, key="d" * 64)
+
+
 @pytest.mark.parametrize("change", ["entrypoint", "inputs", "is_durable", "deployment"])
 async def test_a_key_that_asks_for_something_else_is_refused(world: World, change):
     """

@@ -140,15 +140,17 @@ class Events:
 
         def write(tx: Tx) -> Event:
             event = _event(tx, actor, event_id)
-            target = _target(tx, event.project_id, deployment_id)
+            source_key = f"redispatch:{key or ids.new_slug()}"
+            if not _is_there(tx, event.project_id, source_key):
+                _target(tx, event.project_id, deployment_id)
             memo = {**event.memo, "redispatch_of": event.id}
             if deployment_id is not None:
-                memo[DEPLOYMENT] = target.deployment_id
+                memo[DEPLOYMENT] = deployment_id
             copy = NewEvent(
                 project_id=event.project_id,
                 connection_id=event.connection_id,
                 trigger_id=event.trigger_id,
-                source_key=f"redispatch:{key or ids.new_slug()}",
+                source_key=source_key,
                 event_type=event.event_type,
                 data=self._data(tx, event),
                 memo=memo,
@@ -203,14 +205,16 @@ class Events:
 
         def write(tx: Tx) -> Session:
             project = _project(tx, actor, project_ref)
-            _check_entrypoint(_target(tx, project.id, deployment_id), entrypoint)
+            source_key = f"manual:{key or ids.new_slug()}"
+            if not _is_there(tx, project.id, source_key):
+                _check_entrypoint(_target(tx, project.id, deployment_id), entrypoint)
             named = {} if deployment_id is None else {DEPLOYMENT: deployment_id}
             recorded = self._now(
                 tx,
                 actor,
                 NewEvent(
                     project_id=project.id,
-                    source_key=f"manual:{key or ids.new_slug()}",
+                    source_key=source_key,
                     event_type=MANUAL,
                     data=data,
                     memo={ENTRYPOINT: entrypoint, IS_DURABLE: "true" if is_durable else "false", **named},
@@ -294,6 +298,11 @@ def _event(tx: Tx, actor: Actor, event_id: str) -> Event:
     if event is None or event.org_id != actor.org_id:
         raise NotFound(f"there is no event {event_id!r}")
     return event
+
+
+def _is_there(tx: Tx, project_id: str, source_key: str) -> bool:
+    """Tell whether a request came before: what it needs need not be there any more to hear the answer."""
+    return bool(events.ids_of(tx, [(project_id, source_key)]))
 
 
 def _target(tx: Tx, project_id: str, deployment_id: str | None) -> Target:
