@@ -188,7 +188,7 @@ class Unit:
             return records.Acked(there.seq)
         if not is_live(head):
             return records.Refused("fenced")
-        if there is not None and not _finishes(there, record):
+        if there is not None and not records.finishes(there, record):
             return records.Refused("different")
         if self._is_full(head):
             return records.Refused("limit")
@@ -391,16 +391,13 @@ class Unit:
         is_stopping = session is not None and session.stop_requested is not None
         if is_due or is_stopping or inbox.has_unread(self._tx, head.id, op.awaits):
             return records.Stay()
-        sessions.park(self._tx, head.id, self._until(head, session, op.until))
+        allowed = self._bounds.of(sessions.pinned(self._tx, head.id).limits)
+        end = limits.deadline(allowed, None if session is None else session.started_at)
+        # It is looked at when it is due, or its time is over.
+        sessions.park(self._tx, head.id, min((at for at in (op.until, end) if at is not None), default=None))
         inbox.await_only(self._tx, head.id, op.awaits)
         self._heads[head.id] = head._replace(worker_id=None, state=SessionState.WAITING)
         return records.Parked()
-
-    def _until(self, head: Head, session: Session | None, until: datetime | None) -> datetime | None:
-        """Return when a parked session is to be looked at: when it is due, or its time is over."""
-        allowed = self._bounds.of(sessions.pinned(self._tx, head.id).limits)
-        end = limits.deadline(allowed, None if session is None else session.started_at)
-        return min((at for at in (until, end) if at is not None), default=None)
 
     def _waiting(self, head: Head, op: Waiting) -> Answer:
         state = SessionState.WAITING if op.is_waiting else SessionState.RUNNING
@@ -500,9 +497,3 @@ class Unit:
     ) -> None:
         ended = ends.end(self._tx, self._vault, head, state, result=result, error=error)
         self._heads[head.id] = head._replace(worker_id=None, state=ended)
-
-
-def _finishes(row: Row, record: Record) -> bool:
-    """Tell whether a record is the end of the step or wait that has started at its key."""
-    has_started = row.status == records.STARTED and record.status != records.STARTED
-    return has_started and (row.name, row.digest) == (record.name, record.digest)

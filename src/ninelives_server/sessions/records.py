@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ninelives_server.model.sessions import SessionState
 
@@ -214,6 +214,31 @@ class Buried(NamedTuple):
 
 
 Answer: TypeAlias = Acked | Refused | Answered | Pending | Parked | Stay | Noted | Begun | Ended | Buried
+
+
+class Stored(Protocol):
+    """A record that is there already."""
+
+    @property
+    def name(self) -> str:
+        """Of the step or wait."""
+        ...
+
+    @property
+    def digest(self) -> bytes:
+        """As in `Record`."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """As in `Record`."""
+        ...
+
+
+def finishes(there: Stored, record: Record) -> bool:
+    """Tell whether a record is the end of the step or wait that has started at its key."""
+    has_started = there.status == STARTED and record.status != STARTED
+    return has_started and (there.name, there.digest) == (record.name, record.digest)
 
 
 def size_of(op: Op) -> int:
