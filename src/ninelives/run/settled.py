@@ -79,6 +79,8 @@ class Settled:
         holder = next((kind for kind in cls.__mro__ if name in kind.__dict__), None)
         if holder is None or holder.__dict__[name] is not function or "<locals>" in cls.__qualname__:
             return False
+        if issubclass(cls, type):
+            return False  # its objects are classes, and have methods of their own
         return all(
             self._is_harmless(kind) and name not in inspect.get_annotations(kind) for kind in cls.__mro__
         )

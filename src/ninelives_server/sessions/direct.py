@@ -79,10 +79,12 @@ class Direct(SessionSocket):
             self.close()
             return
         said = self._said = []
-        super().data_received(data)
-        self._said = None
-        if said:
-            self._take(said, at_once=True)
+        try:
+            super().data_received(data)
+        finally:
+            self._said = None
+            if said:
+                self._take(said, at_once=True)
 
     def _forward(self, head: dict[str, Any], header: bytes, body: bytes) -> bytes:
         head["sid"], head["ep"] = self.key

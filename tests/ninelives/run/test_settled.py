@@ -31,6 +31,15 @@ class Strange(Base):
         return object.__getattribute__(self, name)
 
 
+class Meta(type):
+    def run(cls):
+        return "meta"
+
+
+class Made(metaclass=Meta):
+    pass
+
+
 class Listed(UserList, Base):
     pass
 
@@ -103,6 +112,15 @@ def test_a_class_that_is_made_inside_a_function_is_asked_about(settled):
     settled.declare(("run",), ())
 
     settled.settle(Local().run)
+
+    assert found() == set()
+
+
+def test_a_method_of_classes_is_asked_about(settled):
+    """A class may have another one of that name for itself."""
+    settled.declare(("run",), ())
+
+    settled.settle(Made.run)
 
     assert found() == set()
 
