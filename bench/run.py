@@ -98,24 +98,22 @@ class Measured:
 
 def one_round(found: Measured, sizes: Sizes) -> None:
     """Measure ours and the peers once."""
-    with tempfile.TemporaryDirectory() as directory:
-        with ours.server(Path(directory) / "data") as server:
-            found.add(ready=server.seconds_to_ready)
-            server.deploy(HERE / "project")
-            ours.one_session(server, 50)
-            for _ in range(sizes.rounds):
-                # Both are over in a second, and what else the machine does lasts longer than that.
-                found.add(
-                    fsync=fsync_seconds(Path(directory)),
-                    step=ours.one_session(server, sizes.steps),
-                )
-            found.add(
-                rate=ours.many_sessions(server, sizes.sessions, sizes.steps_each),
-                first=ours.first_line(server, sizes.starts),
-                short=ours.short_sessions(server, sizes.short),
-                hooks=hooks.webhook(server, sizes.hook_seconds),
-                parked=ours.parked(server, 20),
-            )
+    with tempfile.TemporaryDirectory() as directory, ours.server(Path(directory) / "data") as server:
+        found.add(ready=server.seconds_to_ready)
+        server.deploy(HERE / "project")
+        ours.one_session(server, 50)
+        for _ in range(sizes.rounds):
+            # Both are over in a second, and what else the machine does lasts longer than that.
+            found.add(fsync=fsync_seconds(Path(directory)))
+            step = ours.one_session(server, sizes.steps)
+            found.add(step=step.mean, median_step=step.median)
+        found.add(
+            rate=ours.many_sessions(server, sizes.sessions, sizes.steps_each),
+            first=ours.first_line(server, sizes.starts),
+            short=ours.short_sessions(server, sizes.short),
+            hooks=hooks.webhook(server, sizes.hook_seconds),
+            parked=ours.parked(server, 20),
+        )
     found.add(empty=hooks.empty_endpoint(sizes.hook_seconds))
     dbos = peer("dbos", sizes.steps, sizes.sessions, sizes.steps_each)
     temporal = peer("temporal", sizes.steps, sizes.sessions, sizes.steps_each, sizes.short)
@@ -136,15 +134,15 @@ def _apart(program: str, *words: str) -> dict[str, float]:
 
 def rows(found: Measured, sessions: int) -> list[dict[str, object]]:
     """Return the rows of everything that has been measured."""
-    step, fsync = found["step"] * 1000, found["fsync"] * 1000
+    step, fsync, median = found["step"] * 1000, found["fsync"] * 1000, found["median_step"] * 1000
     peers = ("dbos", "temporal")
-    least = {"dbos": 0.6, "temporal": 1.0}
     # Where there is no peer, the budget stands in its place. In flat memory SQLite may still fill its cache.
     return [
-        row("step, one session (ms) / one fsync", step, fsync, "<= fsync + 0.7 ms", step <= fsync + 0.7),
+        row("step, one session, median (ms) / one fsync", median, fsync, "<= fsync + 0.7 ms",
+            median <= fsync + 0.7),
         *(
-            _at_most(f"step, one session (ms) / {name}", step, found[f"{name}_step"] * 1000, least[name])
-            for name in peers
+            _at_most(f"step, one session, mean (ms) / {name}", step, 1000 * found[f"{name}_step"], most)
+            for name, most in (("dbos", 0.6), ("temporal", 1.0))
         ),
         *(
             _at_least(f"steps/s, {sessions} sessions / {name}", found["rate"], found[f"{name}_rate"], 10.0)
