@@ -130,11 +130,12 @@ async def test_a_short_unit_that_fails_leaves_nothing_behind(sqlite: Store):
     def fails(tx: Tx) -> None:
         access.insert_org(tx, "half")
         tx.notify("org", "half")
-        raise ValueError("on purpose")
+        raise ValueError("on purpose") from KeyError("why")
 
     with sqlite.notices.subscribed("org") as notice:
-        with pytest.raises(ValueError, match="on purpose"):
+        with pytest.raises(ValueError, match="on purpose") as raised:
             await sqlite.write(fails, is_short=True)
+        assert isinstance(raised.value.__cause__, KeyError)
         assert notice.take() == set()
         await sqlite.write(lambda tx: access.insert_org(tx, "acme"), is_short=True)
 

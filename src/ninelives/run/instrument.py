@@ -158,15 +158,8 @@ def _declare(tree: ast.Module, called: Sequence[str], stored: Sequence[str] | No
     """Have a module say what it calls and stores, behind its docstring and its imports from the future."""
     if not called and stored is not None and not stored:
         return
-    at = 0
-    for at, node in enumerate(tree.body):
-        match node:
-            case ast.Expr(value=ast.Constant(value=str())) if at == 0:
-                pass
-            case ast.ImportFrom(module="__future__"):
-                pass
-            case _:
-                break
+    last = len(tree.body) - 1
+    at = next((at for at, node in enumerate(tree.body) if not _comes_first(at, node)), last + 1)
     told = ast.Expr(
         ast.Call(
             ast.Name(MODULE, ast.Load()),
@@ -174,9 +167,19 @@ def _declare(tree: ast.Module, called: Sequence[str], stored: Sequence[str] | No
             [],
         )
     )
-    ast.copy_location(told, tree.body[at])
+    ast.copy_location(told, tree.body[min(at, last)])
     told.end_lineno, told.end_col_offset = told.lineno, told.col_offset
     tree.body.insert(at, ast.fix_missing_locations(told))
+
+
+def _comes_first(at: int, node: ast.stmt) -> bool:
+    """Tell whether a statement of a module must stay before all others."""
+    match node:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return at == 0
+        case ast.ImportFrom(module="__future__"):
+            return True
+    return False
 
 
 def _names(names: Iterable[str]) -> ast.Tuple:

@@ -132,17 +132,24 @@ def _translated() -> Iterator[None]:
     """
     try:
         yield
-    except DatabaseAway:
-        raise
     except Exception as error:
-        if outages.is_no_text(error):
-            raise Invalid("a text has a NUL character, which the database cannot hold") from error
-        if outages.is_outage(error):
-            # In the words of SQLite, which name no data: somebody has to make room on a full disk.
-            said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-            why = f"cannot be used now ({said})" if isinstance(said, sqlite3.Error) else "does not answer"
-            raise DatabaseAway(f"the database {why}; try again in a moment") from error
+        if (told := _told_of(error)) is not None:
+            raise told from error
         raise
+
+
+def _told_of(error: BaseException) -> Exception | None:
+    """Return what callers are told of an error instead of it, as `_translated` says."""
+    if isinstance(error, DatabaseAway):
+        return None
+    if outages.is_no_text(error):
+        return Invalid("a text has a NUL character, which the database cannot hold")
+    if not outages.is_outage(error):
+        return None
+    # In the words of SQLite, which name no data: somebody has to make room on a full disk.
+    said = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    why = f"cannot be used now ({said})" if isinstance(said, sqlite3.Error) else "does not answer"
+    return DatabaseAway(f"the database {why}; try again in a moment")
 
 
 class SqliteStore:
@@ -212,16 +219,17 @@ class SqliteStore:
 
     def _write_here(self, work: Callable[[Tx], T]) -> T:
         """Run and commit a unit, in the transaction that has begun; nothing is made that only others need."""
-        tx = Tx(self._connection, self._clock.now(), [], self._lite)
         try:
+            tx = Tx(self._connection, self._clock.now(), [], self._lite)
             result = work(tx)
             began = time.perf_counter()
             self._lite.commit()
             self._pace.note(time.perf_counter() - began)
         except BaseException as error:
             self._lite.rollback()
-            with _translated():
-                raise error from None
+            if (told := _told_of(error)) is not None:
+                raise told from error
+            raise
         finally:
             self._forget_transaction()
             self._writing.release()

@@ -319,6 +319,13 @@ def test_a_module_speaks_behind_its_docstring_and_its_imports_from_the_future():
     assert (space["__doc__"], space["__annotations__"]) == ("What it is.", {"x": "nowhere"})
 
 
+def test_a_module_of_nothing_but_what_comes_first_can_be_compiled():
+    """Its docstring is a word of those that may store anything."""
+    source = b"'exec'\nfrom __future__ import annotations\n"
+
+    exec(instrument.compile_source(source, "p.py", is_durable=True), {})
+
+
 def test_nested_calls_are_not_written_twice_at_each_level():
     """Code that doubled with each level would be a thousand times as long here."""
     source = "a"
